@@ -1,0 +1,138 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// Gateway is what the door opens to. Its methods are called from many
+// goroutines; what they return is written as JSON.
+type Gateway interface {
+	Status() any
+	Sessions() any
+	// EnableStation enables or disables a station; an unknown one is an error.
+	EnableStation(ctx context.Context, station string, on bool) error
+	// Blink makes the gateway show itself to somebody who looks for it.
+	Blink(ctx context.Context) error
+}
+
+// Handler has the endpoints of a gateway:
+//
+//	GET  /v1/status
+//	GET  /v1/sessions
+//	GET  /v1/watch                    JSON lines, one Event each, until either side leaves
+//	POST /v1/stations/{id}/enable
+//	POST /v1/stations/{id}/disable
+//	POST /v1/blink
+func Handler(g Gateway, h *Hub) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /v1/status", answer(g.Status))
+	mux.Handle("GET /v1/sessions", answer(g.Sessions))
+	mux.Handle("GET /v1/watch", watch(h))
+	mux.Handle("POST /v1/stations/{id}/enable", enable(g, true))
+	mux.Handle("POST /v1/stations/{id}/disable", enable(g, false))
+	mux.Handle("POST /v1/blink", Call(func(ctx context.Context, _ struct{}) (struct{}, error) {
+		return struct{}{}, g.Blink(ctx)
+	}))
+	return mux
+}
+
+func answer(f func() any) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, f()) }
+}
+
+func enable(g Gateway, on bool) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := g.EnableStation(r.Context(), r.PathValue("id"), on); err != nil {
+			writeError(w, http.StatusUnprocessableEntity, err)
+			return
+		}
+		writeJSON(w, http.StatusOK, struct{}{})
+	}
+}
+
+// maxBody bounds what a caller may send; the largest call is a card's bytes.
+const maxBody = 1 << 20
+
+// Call makes a handler of f: the request's body is its JSON argument (nothing
+// is the zero value, an unknown field an error), its result the answer's JSON,
+// and its error the answer's text, with HTTP status 422.
+func Call[In, Out any](f func(context.Context, In) (Out, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var in In
+		if err := readJSON(http.MaxBytesReader(w, r.Body, maxBody), &in); err != nil {
+			writeError(w, http.StatusBadRequest, fmt.Errorf("read request: %w", err))
+			return
+		}
+		out, err := f(r.Context(), in)
+		if err != nil {
+			writeError(w, http.StatusUnprocessableEntity, err)
+			return
+		}
+		writeJSON(w, http.StatusOK, out)
+	}
+}
+
+// watchTimeout is how long one event may take to a watcher's buffer.
+const watchTimeout = 5 * time.Second
+
+func watch(h *Hub) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		events, stop := h.Watch()
+		defer stop()
+		c := http.NewResponseController(w)
+		w.Header().Set("Content-Type", "application/jsonl")
+		w.WriteHeader(http.StatusOK)
+		// The caller knows from the header that nothing is missed from here on.
+		for err := c.Flush(); err == nil; err = c.Flush() {
+			select {
+			case <-r.Context().Done():
+				return
+			case e, ok := <-events:
+				if !ok {
+					return
+				}
+				c.SetWriteDeadline(time.Now().Add(watchTimeout))
+				if json.NewEncoder(w).Encode(e) != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+type problem struct {
+	Error string `json:"error"`
+}
+
+func writeError(w http.ResponseWriter, status int, err error) {
+	writeJSON(w, status, problem{err.Error()})
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		status = http.StatusInternalServerError
+		b, _ = json.Marshal(problem{"write answer: " + err.Error()})
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	w.Write(append(b, '\n')) // an error is the caller's leaving
+}
+
+func readJSON(r io.Reader, v any) error {
+	d := json.NewDecoder(r)
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("more than one JSON value")
+	}
+	return nil
+}
