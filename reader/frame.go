@@ -1,0 +1,197 @@
+package reader
+
+import (
+	"errors"
+	"time"
+)
+
+// Air times of ISO/IEC 14443-2 and -3 at 106 kbit/s. One etu is 128/fc.
+const (
+	etu = 9440 * time.Nanosecond
+	// frameDelay is the longer of the two frame delay times to an answer in
+	// anticollision: 1236/fc, ISO/IEC 14443-3, 6.2.1.1.
+	frameDelay = 92 * time.Microsecond
+	// slack covers the receiver's end-of-frame detection and cards that answer
+	// late; it doubles, up to maxSlack, when an answer was cut off.
+	minSlack = 40 * time.Microsecond
+	maxSlack = time.Millisecond
+	// haltSilence is how long a PICC may take to refuse HLTA: 6.4.3.
+	haltSilence = time.Millisecond
+	// rereadInterval is how often an answer of unknown time is asked for.
+	rereadInterval = 500 * time.Microsecond
+)
+
+// frame is one question to the field and what is expected back.
+type frame struct {
+	tx   []byte
+	last byte // number of bits of the last byte, 0 = 8 (TxLastBits, also RxAlign unless short)
+	want int  // bytes expected, at most 5; 0 for silence
+	// short is set for REQA and WUPA: 7 bits out, whole bytes back.
+	short bool
+	// health reads the configuration too, in the same transfer.
+	health bool
+	// wait replaces the computed time of the answer.
+	wait time.Duration
+	// until bounds an answer of unknown length and time (ISO/IEC 14443-4).
+	until time.Duration
+}
+
+// answer is what came back; data is valid until the next frame.
+type answer struct {
+	data []byte
+	// coll is the position of the first collided bit in data, 1 to 32; 0 for none.
+	coll int
+}
+
+// statusRegs end the list of a frame's status burst; FIFO and health follow.
+var statusRegs = [...]byte{comIrqReg, errorReg, fifoLevelReg, controlReg, collReg}
+
+// healthRegs is the configuration that the shadow keeps, and commandReg and
+// status2Reg, whose right values are known.
+var healthRegs = [...]byte{commandReg, status2Reg, modeReg, txModeReg, rxModeReg, txControlReg, txASKReg, rfCfgReg, versionReg}
+
+// fifoRegs addresses the FIFO as often as a burst may need.
+var fifoRegs = func() (r [fifoSize]byte) {
+	for i := range r {
+		r[i] = fifoDataReg
+	}
+	return
+}()
+
+// exchange sends f and returns the answer, errSilence, an errNoise or a Fault.
+// It leaves the chip idle and the FIFO empty.
+func (d *Dev) exchange(f frame) (answer, error) {
+	if err := d.send(f); err != nil {
+		return answer{}, err
+	}
+	d.clock.Sleep(f.airTime() + d.slack)
+	want := f.want
+	if f.until > 0 {
+		n, err := d.awaitAnswer(f.until)
+		if err != nil {
+			return answer{}, err
+		}
+		want = n
+	}
+	return d.collect(f, want)
+}
+
+// send starts f. Four windows: sysfs-spi moves as many without allocating.
+func (d *Dev) send(f frame) error {
+	align := f.last
+	if f.short {
+		align = 0
+	}
+	d.bus.write(comIrqReg, 0x7F)
+	d.bus.write(fifoDataReg, f.tx...)
+	d.bus.write(commandReg, cmdTransceive)
+	d.bus.write(bitFramingReg, startSend|align<<4|f.last)
+	_, err := d.bus.do()
+	return err
+}
+
+// airTime is how long f and its answer take at the most.
+func (f frame) airTime() time.Duration {
+	tx := 3 + 9*len(f.tx)
+	if f.short {
+		tx = 10
+	}
+	sent := time.Duration(tx) * etu
+	if f.wait > 0 {
+		return sent + f.wait
+	}
+	return sent + frameDelay + time.Duration(2+9*f.want)*etu
+}
+
+// awaitAnswer waits until the receiver is done, at most until, and returns how
+// many bytes it has. The IRQ pin only shortens the wait.
+func (d *Dev) awaitAnswer(until time.Duration) (int, error) {
+	end := d.clock.Now() + until
+	for {
+		d.bus.read(comIrqReg, fifoLevelReg)
+		st, err := d.bus.do()
+		if err != nil {
+			return 0, err
+		}
+		if st[0]&(irqRx|irqErr) != 0 || d.clock.Now() >= end {
+			return int(min(st[1], fifoSize-1-byte(len(statusRegs)))), nil
+		}
+		d.waitIRQ(rereadInterval)
+	}
+}
+
+// waitIRQ waits for an edge of the IRQ pin, or for limit.
+func (d *Dev) waitIRQ(limit time.Duration) {
+	if d.opts.IRQ == nil {
+		d.clock.Sleep(limit)
+		return
+	}
+	d.opts.IRQ.WaitForEdge(limit)
+}
+
+// collect reads status and FIFO in one burst, stops the chip, and judges.
+func (d *Dev) collect(f frame, want int) (answer, error) {
+	n := copy(d.regs[:], statusRegs[:])
+	n += copy(d.regs[n:], fifoRegs[:want])
+	if f.health {
+		n += copy(d.regs[n:], healthRegs[:])
+	}
+	d.bus.read(d.regs[:n]...)
+	d.bus.write(commandReg, cmdIdle)
+	d.bus.write(fifoLevelReg, flushFIFO)
+	got, err := d.bus.do()
+	if err != nil {
+		return answer{}, err
+	}
+	if f.health {
+		if err := d.compare(got[len(statusRegs)+want:], cmdTransceive); err != nil {
+			return answer{}, err
+		}
+	}
+	return d.judge([5]byte(got), got[len(statusRegs):][:want])
+}
+
+// judge turns the status registers into an answer or an error, in the order of
+// what invalidates what.
+func (d *Dev) judge(st [5]byte, data []byte) (answer, error) {
+	irq, errs, level := st[0], st[1], int(st[2])
+	switch {
+	case irq&irqSet != 0 || errs&errReserved != 0 || level > fifoSize:
+		return answer{}, errGarbled
+	case errs&errTemp != 0:
+		return answer{}, errHot
+	case irq&irqTx == 0:
+		return answer{}, errDeaf
+	case errs&errColl != 0 && level > 0:
+		return collision(st, data)
+	case errs&(errOverflow|errColl|errProtocol|errParity) != 0:
+		return answer{}, errFraming
+	case irq&irqRx == 0 && level == 0:
+		return answer{}, errSilence
+	case irq&irqRx == 0:
+		d.slack = min(2*d.slack, maxSlack)
+		return answer{}, errPartial
+	case level != len(data) || st[3]&rxLastBits != 0:
+		return answer{}, errPartial
+	}
+	return answer{data: data}, nil
+}
+
+// collision finds the first collided bit; MFRC522 rev. 3.9, 9.3.1.15.
+func collision(st [5]byte, data []byte) (answer, error) {
+	if st[4]&collInvalid != 0 {
+		return answer{}, errCollided
+	}
+	pos := int(st[4] & collPos)
+	if pos == 0 {
+		pos = 32
+	}
+	return answer{data: data[:min(len(data), int(st[2]))], coll: pos}, nil
+}
+
+// What a status burst says about a chip that does not do its work.
+var (
+	errGarbled = &Fault{Kind: FaultWiring, Err: errors.New("status registers have bits set that always read 0")}
+	errHot     = &Fault{Kind: FaultHeat, Err: errors.New("chip reports overheating")}
+	errDeaf    = &Fault{Kind: FaultReset, Err: errors.New("chip did not send the frame")}
+)

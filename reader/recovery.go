@@ -1,0 +1,369 @@
+package reader
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"periph.io/x/conn/v3/gpio"
+	"periph.io/x/conn/v3/physic"
+)
+
+const (
+	// fieldTime is how long a PICC may need to lose its state without the field,
+	// and to be ready in it: 5 ms each, ISO/IEC 14443-3, 5.
+	fieldTime = 5 * time.Millisecond
+	// resetTime bounds a reset; the data sheet gives no figure for a soft one.
+	resetTime = 50 * time.Millisecond
+	// escalation is how soon after a repair the next Fault calls for a stronger
+	// remedy.
+	escalation = 5 * time.Second
+	// lostAfter is how long the reader may be broken before Lost.
+	lostAfter = 2 * time.Second
+	// While broken, it is probed after firstBackOff, doubling to maxBackOff.
+	firstBackOff = 20 * time.Millisecond
+	maxBackOff   = 500 * time.Millisecond
+)
+
+// shadow is what the registers in healthRegs, commandReg apart, read back as
+// after configuration. Clones differ in bits that do not matter.
+type shadow [len(healthRegs)]byte
+
+// The rungs of the ladder, weakest remedy first.
+const (
+	rungIgnore = iota
+	rungQuiet
+	rungField
+	rungSoft
+	rungHard
+	rungSlow
+	rungs
+)
+
+// remedy is a rung. Each takes at most about 100 ms.
+type remedy struct {
+	name string
+	try  func(*Dev) error
+}
+
+var ladder = [rungs]remedy{
+	rungIgnore: {"ignored", func(*Dev) error { return nil }}, // one damaged transfer
+	rungQuiet:  {"stopped", (*Dev).quiet},
+	rungField:  {"field-cycle", (*Dev).fieldCycle},
+	rungSoft:   {"soft-reset", (*Dev).softStart},
+	rungHard:   {"hard-reset", (*Dev).hardStart},
+	rungSlow:   {"slow-down", (*Dev).slowStart},
+}
+
+// repair climbs the ladder until the configuration reads back right. A Fault
+// soon after the last repair starts one rung above it. If nothing helps, the
+// reader is down.
+func (d *Dev) repair(cause error) {
+	d.note(cause)
+	now := d.clock.Now()
+	if now-d.repaired > escalation {
+		d.rung = rungIgnore
+	}
+	for ; d.rung < rungs; d.rung++ {
+		d.tried[d.rung]++
+		if ladder[d.rung].try(d) == nil && d.verify() == nil {
+			d.events = append(d.events, Recovered{Err: cause, Step: ladder[d.rung].name})
+			d.repaired = d.clock.Now()
+			d.rung = min(d.rung+1, rungSlow)
+			return
+		}
+	}
+	d.up, d.backOff = false, firstBackOff
+	d.checkLost()
+}
+
+// note remembers a Fault.
+func (d *Dev) note(err error) {
+	d.count.Faults++
+	d.lastErr, d.lastErrAt = err, d.clock.Now()
+	if d.state == StateReady {
+		d.state, d.downSince = StateTrouble, d.clock.Now()
+	}
+}
+
+// checkLost tells when the reader has been broken for long.
+func (d *Dev) checkLost() {
+	down := d.clock.Now() - d.downSince
+	if d.state == StateLost || down < lostAfter {
+		return
+	}
+	d.state = StateLost
+	d.events = append(d.events, Lost{Err: d.lastErr, Down: down})
+}
+
+// working notes a poll without a Fault.
+func (d *Dev) working() {
+	if d.state == StateLost {
+		d.events = append(d.events, Back{Down: d.clock.Now() - d.downSince})
+	}
+	d.state = StateReady
+}
+
+// revive makes one attempt to bring up a reader that is down.
+func (d *Dev) revive() {
+	if err := d.bringUp(); err != nil {
+		d.note(err)
+		d.checkLost()
+		d.backOff = min(max(2*d.backOff, firstBackOff), maxBackOff)
+		return
+	}
+	d.backOff = 0
+}
+
+// bringUp resets and configures the chip at the highest speed at which it
+// answers reliably.
+func (d *Dev) bringUp() error {
+	var err error
+	for _, f := range []physic.Frequency{d.opts.MaxSpeed, 4 * physic.MegaHertz, physic.MegaHertz} {
+		if f > d.opts.MaxSpeed || d.setSpeed(f) != nil {
+			continue
+		}
+		if err = d.hardStart(); err == nil {
+			d.up = true
+			return nil
+		}
+		var f *Fault
+		if errors.As(err, &f) && f.Kind == FaultSPI {
+			return err
+		}
+	}
+	return err
+}
+
+// setSpeed changes the SPI clock, if the port can.
+func (d *Dev) setSpeed(f physic.Frequency) error {
+	if f == d.speed {
+		return nil
+	}
+	l, ok := d.port.(interface {
+		LimitSpeed(physic.Frequency) error
+	})
+	if !ok {
+		return errors.New("port without LimitSpeed")
+	}
+	if err := l.LimitSpeed(f); err != nil {
+		return err
+	}
+	d.speed = f
+	return nil
+}
+
+// slowStart is hardStart at the next lower speed.
+func (d *Dev) slowStart() error {
+	for _, f := range []physic.Frequency{4 * physic.MegaHertz, physic.MegaHertz} {
+		if f < d.speed {
+			if err := d.setSpeed(f); err != nil {
+				return err
+			}
+			break
+		}
+	}
+	return d.hardStart()
+}
+
+// hardStart pulses NRSTPD, if it is wired, and goes on as softStart.
+func (d *Dev) hardStart() error {
+	if r := d.opts.Reset; r != nil {
+		if err := r.Out(gpio.Low); err != nil {
+			return &Fault{FaultReset, fmt.Errorf("pull RST low: %w", err)}
+		}
+		d.clock.Sleep(time.Millisecond) // 100 ns would do: 8.8.1
+		if err := r.Out(gpio.High); err != nil {
+			return &Fault{FaultReset, fmt.Errorf("release RST: %w", err)}
+		}
+		d.clock.Sleep(2 * time.Millisecond) // crystal, then 38 µs
+	}
+	return d.softStart()
+}
+
+// softStart resets the chip by command, tests the bus, and configures it.
+func (d *Dev) softStart() error {
+	d.refresh = d.clock.Now() + refreshInterval
+	if err := d.probe(); err != nil {
+		return err
+	}
+	d.bus.write(commandReg, cmdSoftReset)
+	if _, err := d.bus.do(); err != nil {
+		return err
+	}
+	if err := d.awaitReady(); err != nil {
+		return err
+	}
+	if err := d.testBus(); err != nil {
+		return err
+	}
+	return d.configure()
+}
+
+// awaitReady waits for the end of a reset.
+func (d *Dev) awaitReady() error {
+	for end := d.clock.Now() + resetTime; d.clock.Now() < end; {
+		d.clock.Sleep(time.Millisecond)
+		c, err := d.bus.readOne(commandReg)
+		if err != nil {
+			return err
+		}
+		if c&(powerDown|0x0F) == 0 {
+			return nil
+		}
+	}
+	return &Fault{FaultReset, errors.New("chip does not come out of reset")}
+}
+
+// probe reads the version until it is sure that a chip answers.
+func (d *Dev) probe() error {
+	v, err := d.bus.readOne(versionReg)
+	if err != nil {
+		return err
+	}
+	for range 4 {
+		again, err := d.bus.readOne(versionReg)
+		if err != nil {
+			return err
+		}
+		if again != v {
+			return &Fault{FaultWiring, fmt.Errorf("version reads 0x%02X, then 0x%02X", v, again)}
+		}
+	}
+	if v == 0x00 || v == 0xFF {
+		return &Fault{FaultWiring, fmt.Errorf("no chip answers: version reads 0x%02X", v)}
+	}
+	d.version37 = v
+	return nil
+}
+
+// testBus writes a pattern to the FIFO and reads it back in a burst and one by
+// one. A bus that breaks only bursts is used without them.
+func (d *Dev) testBus() error {
+	d.bus.split = false
+	if d.echo() == nil {
+		return nil
+	}
+	d.bus.split = true
+	return d.echo()
+}
+
+// echo checks that the FIFO gives back what it got, at every bit.
+func (d *Dev) echo() error {
+	pattern := [...]byte{0x00, 0xFF, 0x55, 0xAA, 0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0x33, 0xCC, 0x0F, 0xF0}
+	d.bus.write(commandReg, cmdIdle)
+	d.bus.write(fifoLevelReg, flushFIFO)
+	d.bus.write(fifoDataReg, pattern[:]...)
+	d.bus.read(append([]byte{fifoLevelReg}, fifoRegs[:len(pattern)]...)...)
+	got, err := d.bus.do()
+	if err != nil {
+		return err
+	}
+	if int(got[0]) != len(pattern) || [len(pattern)]byte(got[1:]) != pattern {
+		return &Fault{FaultWiring, fmt.Errorf("FIFO gives back % X", got)}
+	}
+	return nil
+}
+
+// configure writes the whole configuration, reads it back, and waits until cards
+// in the field are ready.
+func (d *Dev) configure() error {
+	d.bus.write(commandReg, cmdIdle)
+	d.bus.write(fifoLevelReg, flushFIFO)
+	d.bus.write(comIrqReg, 0x7F)
+	d.bus.write(comIEnReg, 0x80|irqRx|irqErr) // active low
+	d.bus.write(divIEnReg, 0x80)              // push-pull
+	d.bus.write(status2Reg, 0)                // Crypto1 off
+	d.bus.write(collReg, 0)                   // clear bits from a collision on
+	d.bus.write(modeReg, crcPreset)
+	d.bus.write(txModeReg, 0) // 106 kbit/s, no CRC: ours is end to end
+	d.bus.write(rxModeReg, 0)
+	d.bus.write(txASKReg, force100ASK)
+	d.bus.write(modWidthReg, modWidth)
+	d.bus.write(rfCfgReg, rfCfg(d.opts.GainDB))
+	d.bus.write(txControlReg, antennaOn)
+	d.bus.read(healthRegs[:]...)
+	got, err := d.bus.do()
+	if err != nil {
+		return err
+	}
+	read := shadow(got)
+	if err := d.essential(read); err != nil {
+		return err
+	}
+	d.shadow = read
+	d.clock.Sleep(fieldTime)
+	return d.verify()
+}
+
+// essential checks the bits without which no card is ever seen.
+func (d *Dev) essential(s shadow) error {
+	for i, want := range [...]struct{ mask, value byte }{
+		{0x3F, cmdIdle}, {crypto1On, 0}, {0x03, crcPreset & 0x03}, {0xF0, 0}, {0xF0, 0},
+		{0x03, antennaOn & 0x03}, {force100ASK, force100ASK}, {0x70, rfCfg(d.opts.GainDB) & 0x70}, {0xFF, d.version37},
+	} {
+		if s[i]&want.mask != want.value {
+			return &Fault{FaultReset, fmt.Errorf("register 0x%02X reads 0x%02X after configuration", healthRegs[i], s[i])}
+		}
+	}
+	return nil
+}
+
+// verify compares the configuration with the shadow.
+func (d *Dev) verify() error {
+	d.bus.read(errorReg)
+	d.bus.read(healthRegs[:]...)
+	got, err := d.bus.do()
+	if err != nil {
+		return err
+	}
+	if got[0]&errTemp != 0 {
+		return errHot
+	}
+	return d.compare(got[1:], cmdIdle)
+}
+
+// compare judges a health read; command is what commandReg should show.
+func (d *Dev) compare(got []byte, command byte) error {
+	for i, v := range got {
+		want := d.shadow[i]
+		switch healthRegs[i] {
+		case commandReg:
+			want = command
+			v &= 0x1F
+		case status2Reg:
+			want = 0
+			v &= crypto1On
+		}
+		if v != want {
+			return &Fault{FaultReset, fmt.Errorf("register 0x%02X reads 0x%02X, want 0x%02X", healthRegs[i], v, want)}
+		}
+	}
+	return nil
+}
+
+// quiet stops whatever the chip does, Crypto1 included.
+func (d *Dev) quiet() error {
+	d.bus.write(commandReg, cmdIdle)
+	d.bus.write(fifoLevelReg, flushFIFO)
+	d.bus.write(comIrqReg, 0x7F)
+	d.bus.write(status2Reg, 0)
+	_, err := d.bus.do()
+	return err
+}
+
+// fieldCycle brings every card in the field to IDLE.
+func (d *Dev) fieldCycle() error {
+	if err := d.quiet(); err != nil {
+		return err
+	}
+	d.bus.write(txControlReg, antennaOff)
+	if _, err := d.bus.do(); err != nil {
+		return err
+	}
+	d.clock.Sleep(fieldTime)
+	d.bus.write(txControlReg, antennaOn)
+	_, err := d.bus.do()
+	d.clock.Sleep(fieldTime)
+	return err
+}
