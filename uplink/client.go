@@ -1,0 +1,357 @@
+package uplink
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"golang.org/x/sync/errgroup"
+)
+
+// Opts is what a Client needs. Everything in it is used from the goroutines of Run.
+type Opts struct {
+	Gateway string // id: in topics, client id and, without Broker.User, user name
+	Broker  Broker
+	Session Session // its ClientID and will are the Client's
+
+	List    string
+	Keys    jose.JSONWebKeySet // who may sign the list's head
+	Store   ListStore
+	Ratchet Ratchet
+	Outbox  Outbox
+
+	// Status is published, retained, at every connection, after StatusChanged and
+	// once a StatusInterval if it has changed. It must not block.
+	Status         func() any
+	StatusInterval time.Duration // one minute unless set
+
+	OnList func(ListEvent)                       // may be nil
+	OnAck  func(error)                           // an ack was refused, and why; may be nil
+	Handle func(ctx context.Context, cmd []byte) // a message on the topic of commands; may be nil
+	Log    *slog.Logger
+
+	// Reconnects wait a random time up to RetryMin·2ⁿ, at most RetryMax; 1 s and 5
+	// min unless set.
+	RetryMin, RetryMax time.Duration
+	Now                func() time.Time // time.Now unless set
+}
+
+// State is what is known of the connection.
+type State struct {
+	Connected bool      `json:"connected"`
+	Since     time.Time `json:"since"`              // of the connection, or of its loss
+	Attempts  int       `json:"attempts,omitempty"` // without success since then
+	Err       string    `json:"error,omitempty"`    // the last one, with what to check
+	// Nonce is random for every connection. The status publishes it, and a command
+	// must name it.
+	Nonce string    `json:"nonce,omitempty"`
+	List  ListState `json:"list"`
+}
+
+// Client keeps a gateway connected. Its methods are safe for concurrent use.
+type Client struct {
+	o       Opts
+	topics  GatewayTopics
+	list    *listSync
+	forward *forwarder
+	poke    chan struct{}
+
+	mu    sync.Mutex
+	state State
+}
+
+// New checks the options; nothing runs before Run.
+func New(o Opts) (*Client, error) {
+	if err := errors.Join(CheckID(o.Gateway), CheckID(o.List)); err != nil {
+		return nil, fmt.Errorf("uplink: %w", err)
+	}
+	if _, _, _, err := o.Broker.target(); err != nil {
+		return nil, err
+	}
+	o = o.withDefaults()
+	c := &Client{o: o, topics: GatewayTopics(o.Gateway), poke: make(chan struct{}, 1)}
+	c.list = &listSync{topics: ListTopics(o.List), keys: o.Keys, store: o.Store, ratchet: o.Ratchet, report: o.OnList, now: o.Now}
+	c.forward = &forwarder{topics: c.topics, out: o.Outbox, log: o.Log, now: o.Now, refuse: c.refuseAck}
+	c.state.Since, c.state.List.State = o.Now(), "none"
+	return c, nil
+}
+
+func (o Opts) withDefaults() Opts {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.OnList == nil {
+		o.OnList = func(ListEvent) {}
+	}
+	if o.Status == nil {
+		o.Status = func() any { return struct{}{} }
+	}
+	if o.Handle == nil {
+		o.Handle = func(context.Context, []byte) {}
+	}
+	if o.StatusInterval == 0 {
+		o.StatusInterval = time.Minute
+	}
+	if o.RetryMin <= 0 {
+		o.RetryMin = time.Second
+	}
+	if o.RetryMax <= 0 {
+		o.RetryMax = 5 * time.Minute
+	}
+	if o.Broker.User == "" {
+		o.Broker.User = o.Gateway
+	}
+	o.Session.ClientID = o.Gateway
+	o.Session.WillTopic, o.Session.Will = GatewayTopics(o.Gateway).Online(), onlineMessage(false)
+	return o
+}
+
+func onlineMessage(on bool) []byte { return fmt.Appendf(nil, `{"online":%t}`, on) }
+
+// State is a snapshot.
+func (c *Client) State() State {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state
+}
+
+// Offline tells whether the broker is out of reach.
+func (c *Client) Offline() bool { return !c.State().Connected }
+
+// StatusChanged has the status published soon. It never blocks.
+func (c *Client) StatusChanged() {
+	select {
+	case c.poke <- struct{}{}:
+	default:
+	}
+}
+
+// Run connects, and connects again, until ctx ends; then it says goodbye and
+// returns nil. A broker that is away or refuses is a State, not an error.
+func (c *Client) Run(ctx context.Context) error {
+	short := 0 // connections in a row that ended almost at once
+	for n := 0; ; n++ {
+		began := c.o.Now()
+		connected, err := c.connection(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if connected {
+			if lasted := c.o.Now().Sub(began); lasted > time.Minute {
+				n, short = 0, 0
+			}
+			if short++; short > 2 {
+				err = fmt.Errorf("%w (%d times in a row soon after connecting: is another client connected as %q?)", err, short, c.o.Gateway)
+			}
+		}
+		c.disconnected(err, connected)
+		t := time.NewTimer(jitter(c.o.RetryMin, c.o.RetryMax, n))
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		case <-t.C:
+		}
+	}
+}
+
+func (c *Client) connected() {
+	c.mu.Lock()
+	c.state = State{Connected: true, Since: c.o.Now(), Nonce: rand.Text(), List: c.state.List}
+	c.mu.Unlock()
+	c.o.Log.Info("broker connected", "url", c.o.Broker.URL)
+}
+
+func (c *Client) disconnected(err error, was bool) {
+	c.mu.Lock()
+	changed := err.Error() != c.state.Err
+	if was {
+		c.state.Since = c.o.Now()
+	}
+	c.state.Connected, c.state.Nonce, c.state.Err = false, "", err.Error()
+	c.state.Attempts++
+	c.mu.Unlock()
+	if changed {
+		c.o.Log.Warn("broker out of reach", "err", err)
+	}
+}
+
+func (c *Client) refuseAck(err error) {
+	c.o.Log.Warn("ack refused", "err", err)
+	if c.o.OnAck != nil {
+		c.o.OnAck(err)
+	}
+}
+
+// connection lives from one connect to the loss of it. Its error is never nil.
+func (c *Client) connection(ctx context.Context) (connected bool, err error) {
+	conn, err := Dial(ctx, c.o.Broker, c.o.Session)
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close()
+	c.connected()
+	err = c.serve(ctx, conn)
+	if ctx.Err() != nil {
+		bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = conn.Publish(bye, c.topics.Online(), true, onlineMessage(false))
+	}
+	return true, err
+}
+
+// serve runs the loops of one connection; the first to end ends all.
+func (c *Client) serve(ctx context.Context, conn *Conn) error {
+	g, ctx := errgroup.WithContext(ctx)
+	in := inbox{lists: make(chan Incoming, 4*window), acks: make(chan Incoming, window), commands: make(chan Incoming, window)}
+	g.Go(func() error {
+		select {
+		case <-conn.Lost():
+			return conn.Err()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	g.Go(func() error { return c.dispatch(ctx, conn, in) })
+	g.Go(func() error { return c.follow(ctx, conn, in.lists) })
+	g.Go(func() error { return c.forward.run(ctx, conn, in.acks) })
+	g.Go(func() error { return c.obey(ctx, in.commands) })
+	g.Go(func() error { return c.tell(ctx, conn) })
+	return g.Wait()
+}
+
+// inbox sorts what comes by who takes it.
+type inbox struct{ lists, acks, commands chan Incoming }
+
+func (c *Client) dispatch(ctx context.Context, conn *Conn, in inbox) error {
+	if err := conn.Subscribe(ctx, c.topics.Ack(), c.topics.Commands()); err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case m := <-conn.Messages():
+			var to chan Incoming
+			switch {
+			case ListTopics(c.o.List).owns(m.Topic):
+				to = in.lists
+			case m.Topic == c.topics.Ack():
+				to = in.acks
+			case m.Topic == c.topics.Commands():
+				to = in.commands
+			default:
+				m.Ack() // nothing of ours; unacknowledged it would fill the broker's window
+				continue
+			}
+			select {
+			case to <- m:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+}
+
+// follow feeds the list's way here with messages and time.
+func (c *Client) follow(ctx context.Context, conn *Conn, lists <-chan Incoming) error {
+	if err := c.list.connected(ctx, conn); err != nil {
+		return err
+	}
+	for {
+		c.noteList()
+		t := time.NewTimer(c.list.next().Sub(c.o.Now()))
+		var err error
+		select {
+		case <-ctx.Done():
+			err = ctx.Err()
+		case m := <-lists:
+			if err = c.list.message(ctx, m.Topic, m.Payload); err == nil {
+				m.Ack()
+			}
+		case <-t.C:
+			err = c.list.tick(ctx)
+		}
+		t.Stop()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (c *Client) noteList() {
+	c.mu.Lock()
+	changed := c.state.List != c.list.state
+	c.state.List = c.list.state
+	c.mu.Unlock()
+	if changed {
+		c.StatusChanged()
+	}
+}
+
+func (c *Client) obey(ctx context.Context, commands <-chan Incoming) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case m := <-commands:
+			c.o.Handle(ctx, m.Payload)
+			m.Ack()
+		}
+	}
+}
+
+// statusPause keeps a busy gateway from publishing its status all the time.
+const statusPause = time.Second
+
+// tell publishes that the gateway is online and how it is.
+func (c *Client) tell(ctx context.Context, conn *Conn) error {
+	if err := conn.Publish(ctx, c.topics.Online(), true, onlineMessage(true)); err != nil {
+		return err
+	}
+	last := ""
+	every := time.NewTicker(c.o.StatusInterval)
+	defer every.Stop()
+	for {
+		b, err := json.Marshal(c.o.Status())
+		if err != nil {
+			return fmt.Errorf("encode status: %w", err)
+		}
+		if string(b) != last {
+			if err := conn.Publish(ctx, c.topics.Status(), true, b); err != nil {
+				return err
+			}
+			last = string(b)
+		}
+		if err := c.pause(ctx, every.C); err != nil {
+			return err
+		}
+	}
+}
+
+// pause waits for a reason to look at the status again.
+func (c *Client) pause(ctx context.Context, every <-chan time.Time) error {
+	t := time.NewTimer(statusPause)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-every:
+	case <-c.poke:
+	}
+	return nil
+}

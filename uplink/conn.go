@@ -1,0 +1,248 @@
+package uplink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"sync"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+	"github.com/eclipse/paho.mqtt.golang/packets"
+)
+
+// Session is how a connection behaves. The zero value of each duration is a
+// good one for a gateway on a mobile network.
+type Session struct {
+	ClientID string
+	// Will is published, retained, when the connection ends without Close.
+	WillTopic string
+	Will      []byte
+	// KeepAlive is 30 s, WriteTimeout 5 s, ConnectTimeout 20 s unless set; a broker
+	// that takes nothing is noticed within the second, one that is silent within
+	// about one and a half of the first.
+	KeepAlive, WriteTimeout, ConnectTimeout time.Duration
+	// Buffer is how many messages wait for Next; 256 unless set. It must exceed what
+	// the broker sends without PUBACK (Mosquitto: 20).
+	Buffer int
+}
+
+// Incoming is one message from the broker. Ack is due once it has had its effect.
+type Incoming struct {
+	Topic    string
+	Payload  []byte
+	Retained bool
+	m        mqtt.Message
+}
+
+// Ack sends the PUBACK. It may come from any goroutine, on the message's own
+// connection; later it does nothing.
+func (m Incoming) Ack() { m.m.Ack() }
+
+// Conn is one connection to a broker; once lost it stays lost. paho completes the
+// tokens of lost messages without an error when it may reconnect
+// (eclipse-paho/paho.mqtt.golang issue 458), so it may not. Methods are safe for
+// concurrent use.
+type Conn struct {
+	client   mqtt.Client
+	in       chan Incoming
+	once     sync.Once
+	lost     chan struct{} // closed by fail
+	err      error         // why; read after lost
+	patience time.Duration // with a full buffer
+}
+
+// ErrCredentials is what Dial wraps when the broker knows neither certificate nor password.
+var ErrCredentials = errors.New("broker refuses the credentials")
+
+// Dial connects with a clean session. The error says what to check.
+func Dial(ctx context.Context, b Broker, s Session) (*Conn, error) {
+	s = s.withDefaults()
+	if _, _, _, err := b.target(); err != nil {
+		return nil, err
+	}
+	password, err := b.password()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.ConnectTimeout)
+	defer cancel()
+	c := &Conn{in: make(chan Incoming, s.Buffer), lost: make(chan struct{}), patience: s.WriteTimeout}
+	c.client = mqtt.NewClient(c.options(ctx, b, s).SetUsername(b.User).SetPassword(password))
+	t := c.client.Connect()
+	select {
+	case <-t.Done():
+		err = t.Error()
+	case <-ctx.Done():
+		err = fmt.Errorf("no answer: %w", ctx.Err())
+	}
+	if err != nil {
+		c.client.Disconnect(0)
+		return nil, connectError(err, b, s)
+	}
+	return c, nil
+}
+
+func (s Session) withDefaults() Session {
+	orElse := func(d *time.Duration, other time.Duration) {
+		if *d == 0 {
+			*d = other
+		}
+	}
+	orElse(&s.KeepAlive, 30*time.Second)
+	orElse(&s.WriteTimeout, 5*time.Second)
+	orElse(&s.ConnectTimeout, 20*time.Second)
+	if s.Buffer == 0 {
+		s.Buffer = 256
+	}
+	return s
+}
+
+func (c *Conn) options(ctx context.Context, b Broker, s Session) *mqtt.ClientOptions {
+	o := mqtt.NewClientOptions().AddBroker(b.URL).SetClientID(s.ClientID).
+		SetProtocolVersion(4).SetCleanSession(true).SetAutoReconnect(false).SetConnectRetry(false).
+		SetStore(mqtt.NewMemoryStore()).SetOrderMatters(true).SetAutoAckDisabled(true).
+		SetKeepAlive(s.KeepAlive).SetPingTimeout(s.KeepAlive / 3).
+		SetWriteTimeout(s.WriteTimeout).SetConnectTimeout(s.ConnectTimeout).
+		SetDefaultPublishHandler(c.receive).
+		SetConnectionLostHandler(func(_ mqtt.Client, err error) { c.fail(err) }).
+		SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) {
+			n, err := b.open(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return &packetGuard{Conn: n}, nil
+		})
+	if s.WillTopic != "" {
+		o.SetBinaryWill(s.WillTopic, s.Will, 1, true)
+	}
+	return o
+}
+
+func connectError(err error, b Broker, s Session) error {
+	switch {
+	case errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword), errors.Is(err, packets.ErrorRefusedNotAuthorised):
+		return fmt.Errorf("connect to %s: %w: %w (check user %q, its password or client certificate, and the broker's access list)",
+			b.URL, ErrCredentials, err, b.User)
+	case errors.Is(err, packets.ErrorRefusedIDRejected):
+		return fmt.Errorf("connect to %s: broker refuses the client id %q: %w", b.URL, s.ClientID, err)
+	}
+	return fmt.Errorf("connect to %s: %w", b.URL, err)
+}
+
+// receive runs on paho's goroutine. It waits for room, but not so long that the
+// keep-alive suffers: paho answers no ping while a handler blocks.
+func (c *Conn) receive(_ mqtt.Client, m mqtt.Message) {
+	in := Incoming{Topic: m.Topic(), Payload: m.Payload(), Retained: m.Retained(), m: m}
+	select {
+	case c.in <- in:
+		return
+	case <-c.lost:
+		return
+	default:
+	}
+	t := time.NewTimer(c.patience)
+	defer t.Stop()
+	select {
+	case c.in <- in:
+	case <-c.lost:
+	case <-t.C:
+		c.fail(errors.New("messages come faster than they can be stored"))
+	}
+}
+
+func (c *Conn) fail(err error) {
+	c.once.Do(func() {
+		c.err = err
+		close(c.lost)
+	})
+}
+
+// Lost is closed when the connection is over.
+func (c *Conn) Lost() <-chan struct{} { return c.lost }
+
+// Err is why the connection is over; nil before.
+func (c *Conn) Err() error {
+	select {
+	case <-c.lost:
+		return fmt.Errorf("connection lost: %w", c.err)
+	default:
+		return nil
+	}
+}
+
+// Messages gives what was received, in order. It is never closed: see Lost.
+func (c *Conn) Messages() <-chan Incoming { return c.in }
+
+// Start hands a message to paho at QoS 1. It blocks for the WriteTimeout at most.
+func (c *Conn) start(topic string, retained bool, payload []byte) mqtt.Token {
+	return c.client.Publish(topic, 1, retained, payload)
+}
+
+// Publish sends at QoS 1 and waits for the PUBACK of this very connection: the
+// broker has taken the message, and may still lose it or drop it silently where
+// its access list says so.
+func (c *Conn) Publish(ctx context.Context, topic string, retained bool, payload []byte) error {
+	if err := c.await(ctx, c.start(topic, retained, payload)); err != nil {
+		return fmt.Errorf("publish %s: %w", topic, err)
+	}
+	return nil
+}
+
+// Subscribe asks for the topics at QoS 1 and waits for the SUBACK.
+func (c *Conn) Subscribe(ctx context.Context, topics ...string) error {
+	if len(topics) == 0 {
+		return nil
+	}
+	filters := make(map[string]byte, len(topics))
+	for _, t := range topics {
+		filters[t] = 1
+	}
+	token := c.client.SubscribeMultiple(filters, nil)
+	if err := c.await(ctx, token); err != nil {
+		return fmt.Errorf("subscribe %s: %w", topics[0], err)
+	}
+	for t, granted := range token.(*mqtt.SubscribeToken).Result() {
+		if granted == 0x80 {
+			return fmt.Errorf("subscribe %s: broker refuses (check its access list)", t)
+		}
+	}
+	return nil
+}
+
+// Unsubscribe waits for the UNSUBACK.
+func (c *Conn) Unsubscribe(ctx context.Context, topics ...string) error {
+	if len(topics) == 0 {
+		return nil
+	}
+	if err := c.await(ctx, c.client.Unsubscribe(topics...)); err != nil {
+		return fmt.Errorf("unsubscribe %s: %w", topics[0], err)
+	}
+	return nil
+}
+
+func (c *Conn) await(ctx context.Context, t mqtt.Token) error {
+	timer := time.NewTimer(answerTimeout)
+	defer timer.Stop()
+	select {
+	case <-t.Done():
+		return t.Error()
+	case <-c.lost:
+		return c.Err()
+	case <-timer.C:
+		return errors.New("broker does not answer")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// answerTimeout is how long a broker may take for a PUBACK, SUBACK or UNSUBACK.
+const answerTimeout = 20 * time.Second
+
+// Close ends the connection in good order: the will is not published.
+func (c *Conn) Close() {
+	c.fail(net.ErrClosed)
+	c.client.Disconnect(100)
+}

@@ -1,0 +1,123 @@
+package uplink
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+)
+
+// Broker says how to reach the broker. The files are read again at every
+// attempt, so that a renewed certificate or password is taken up by itself.
+type Broker struct {
+	// URL is tcp://host:1883 or mqtt://, tls://host:8883 or mqtts://, or
+	// unix:///path.
+	URL string
+	// CA is a PEM file of authorities instead of the system's. Cert and Key are the
+	// PEM files of the client's certificate. All optional.
+	CA, Cert, Key string
+	// User logs in with the content of PasswordFile, less its last line feed. Both optional.
+	User, PasswordFile string
+	// Time is the clock that certificates are checked by; nil is time.Now.
+	Time func() time.Time
+}
+
+// target takes the URL apart.
+func (b Broker) target() (network, address string, secure bool, err error) {
+	u, err := url.Parse(b.URL)
+	if err != nil {
+		return "", "", false, fmt.Errorf("broker url: %w", err)
+	}
+	port := "1883"
+	switch u.Scheme {
+	case "unix":
+		return "unix", u.Host + u.Path, false, nil
+	case "tcp", "mqtt":
+	case "tls", "mqtts", "ssl":
+		port, secure = "8883", true
+	default:
+		return "", "", false, fmt.Errorf("broker url %q: want tcp://, mqtt://, tls://, mqtts:// or unix://", b.URL)
+	}
+	if u.Hostname() == "" || u.User != nil {
+		return "", "", false, errors.New("broker url: want a host, and user and password apart from it")
+	}
+	if u.Port() != "" {
+		port = u.Port()
+	}
+	return "tcp", net.JoinHostPort(u.Hostname(), port), secure, nil
+}
+
+// open makes the connection below MQTT.
+func (b Broker) open(ctx context.Context) (net.Conn, error) {
+	network, address, secure, err := b.target()
+	if err != nil {
+		return nil, err
+	}
+	d := net.Dialer{Control: userTimeout}
+	if !secure {
+		return d.DialContext(ctx, network, address)
+	}
+	config, err := b.tls()
+	if err != nil {
+		return nil, err
+	}
+	c, err := (&tls.Dialer{NetDialer: &d, Config: config}).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, fmt.Errorf("connect with TLS: %w%s", err, tlsHint(err))
+	}
+	return c, nil
+}
+
+func (b Broker) tls() (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, Time: b.Time}
+	if b.CA != "" {
+		pem, err := os.ReadFile(b.CA)
+		if err != nil {
+			return nil, fmt.Errorf("read broker ca: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("broker ca %s: no PEM certificate in it", b.CA)
+		}
+	}
+	if b.Cert != "" || b.Key != "" {
+		cert, err := tls.LoadX509KeyPair(b.Cert, b.Key)
+		if err != nil {
+			return nil, fmt.Errorf("read client certificate: %w", err)
+		}
+		c.Certificates = []tls.Certificate{cert}
+	}
+	return c, nil
+}
+
+func tlsHint(err error) string {
+	var invalid x509.CertificateInvalidError
+	var unknown x509.UnknownAuthorityError
+	var name x509.HostnameError
+	switch {
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return " (check the broker's certificate and this board's clock)"
+	case errors.As(err, &unknown):
+		return " (check broker.ca: it must hold the authority of the broker's certificate)"
+	case errors.As(err, &name):
+		return " (check broker.url: the certificate is for another host name)"
+	}
+	return ""
+}
+
+func (b Broker) password() (string, error) {
+	if b.PasswordFile == "" {
+		return "", nil
+	}
+	p, err := os.ReadFile(b.PasswordFile)
+	if err != nil {
+		return "", fmt.Errorf("read broker password: %w", err)
+	}
+	return strings.TrimRight(string(p), "\r\n"), nil
+}

@@ -1,0 +1,344 @@
+package uplink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"badged/session"
+)
+
+const (
+	window       = 8                // topics subscribed at a time; AWS IoT Core takes no more in one packet
+	stallTimeout = 30 * time.Second // without a piece that counts
+	stallTries   = 2                // subscribing again, before another way is tried
+	headInterval = time.Hour        // after which the head is asked for again
+	retryBase    = time.Minute
+	retryCap     = time.Hour
+)
+
+// subscriber is a connection, as far as the list needs one.
+type subscriber interface {
+	Subscribe(ctx context.Context, topics ...string) error
+	Unsubscribe(ctx context.Context, topics ...string) error
+}
+
+// listSync brings the list in the store to the newest head. One goroutine feeds
+// it with messages and with time. Its methods return an error only when the
+// connection does not work; what is wrong with a message or with the store is
+// reported, and tried again.
+type listSync struct {
+	topics  ListTopics
+	keys    jose.JSONWebKeySet
+	store   ListStore
+	ratchet Ratchet
+	report  func(ListEvent)
+	now     func() time.Time
+
+	net     subscriber
+	known   bool // inForce was read from the store
+	inForce session.ListVersion
+	head    Head // the newest accepted; Version 0 before
+	state   ListState
+
+	way      way      // nil while there is nothing to fetch
+	batch    []string // topics subscribed for it
+	progress time.Time
+	stalls   int
+	noDeltas bool // the deltas to head led nowhere
+	noWhole  bool // its snapshot led nowhere
+	failures int
+	retryAt  time.Time // zero unless incomplete
+	askAt    time.Time // when to ask for the head again
+}
+
+// connected starts on a new connection: the broker knows of no subscription.
+func (s *listSync) connected(ctx context.Context, net subscriber) error {
+	s.net, s.way, s.batch = net, nil, nil
+	s.noDeltas, s.noWhole, s.retryAt = false, false, time.Time{}
+	if err := s.ask(ctx); err != nil {
+		return err
+	}
+	return s.plan(ctx)
+}
+
+// ask has the broker send the retained head again.
+func (s *listSync) ask(ctx context.Context) error {
+	s.askAt = s.now().Add(headInterval)
+	return s.net.Subscribe(ctx, s.topics.Head())
+}
+
+// message takes any message of the list.
+func (s *listSync) message(ctx context.Context, topic string, payload []byte) error {
+	switch {
+	case len(payload) == 0:
+		return nil // a retained message was cleared
+	case topic == s.topics.Head():
+		return s.newHead(ctx, payload)
+	case s.way == nil || !slices.Contains(s.batch, topic):
+		return nil // late, or never asked for
+	}
+	switch err := s.way.take(ctx, topic, payload); {
+	case errors.Is(err, errPiece):
+		s.refuse(err)
+		return nil
+	case err != nil:
+		return s.deadEnd(ctx, err)
+	}
+	s.progress, s.stalls = s.now(), 0
+	return s.advance(ctx)
+}
+
+// tick does what is due; next says when it should come.
+func (s *listSync) tick(ctx context.Context) error {
+	now := s.now()
+	switch {
+	case !now.Before(s.askAt):
+		return s.ask(ctx)
+	case !s.retryAt.IsZero() && !now.Before(s.retryAt):
+		s.noDeltas, s.noWhole, s.retryAt = false, false, time.Time{}
+		if err := s.ask(ctx); err != nil {
+			return err
+		}
+		return s.plan(ctx)
+	case s.way != nil && now.Sub(s.progress) >= stallTimeout:
+		return s.stalled(ctx)
+	}
+	return nil
+}
+
+func (s *listSync) next() time.Time {
+	at := s.askAt
+	if !s.retryAt.IsZero() && s.retryAt.Before(at) {
+		at = s.retryAt
+	}
+	if due := s.progress.Add(stallTimeout); s.way != nil && due.Before(at) {
+		at = due
+	}
+	return at
+}
+
+func (s *listSync) stalled(ctx context.Context) error {
+	if s.stalls++; s.stalls > stallTries {
+		return s.deadEnd(ctx, fmt.Errorf("broker does not have %s", s.batch[0]))
+	}
+	s.progress = s.now()
+	if err := s.net.Unsubscribe(ctx, s.batch...); err != nil {
+		return err
+	}
+	return s.net.Subscribe(ctx, s.batch...)
+}
+
+func (s *listSync) refuse(err error) {
+	s.state.Refused++
+	if text := err.Error(); text != s.state.Last {
+		s.state.Last = text
+		s.report(ListEvent{ListRefused, s.inForce, err})
+	}
+}
+
+func (s *listSync) newHead(ctx context.Context, payload []byte) error {
+	h, err := ParseHead(payload, s.keys, string(s.topics))
+	if err != nil {
+		s.refuse(err)
+		return nil
+	}
+	if err := s.load(ctx); err != nil {
+		return s.later(ctx, err)
+	}
+	if done, err := s.accept(ctx, h); done || err != nil {
+		return err
+	}
+	same := s.head.At().Compare(h.At()) == 0
+	s.head, s.state.Epoch, s.state.Version = h, h.Epoch, h.Version
+	if same && s.state.State == "incomplete" {
+		return nil // its time comes
+	}
+	if !same {
+		s.noDeltas, s.noWhole, s.retryAt, s.failures = false, false, time.Time{}, 0
+	}
+	if s.inForce.Version > 0 && h.At().Compare(s.inForce) == 0 && h.IssuedAt.After(s.inForce.IssuedAt) {
+		return s.refresh(ctx, h.At())
+	}
+	return s.plan(ctx)
+}
+
+// accept lets a head pass that may follow on what was seen before, and remembers
+// it before anything is done about it.
+func (s *listSync) accept(ctx context.Context, h Head) (done bool, err error) {
+	epoch, version, err := s.ratchet.HighestHead(ctx, h.List)
+	if err != nil {
+		return true, s.later(ctx, fmt.Errorf("read highest head: %w", err))
+	}
+	ratchet := session.ListVersion{Epoch: epoch, Version: version}
+	for _, before := range []session.ListVersion{s.inForce, s.head.At(), ratchet} {
+		if h.At().Compare(before) < 0 {
+			s.refuse(fmt.Errorf("head %d.%d is older than %d.%d, which was seen before (rollback)", h.Epoch, h.Version, before.Epoch, before.Version))
+			return true, nil
+		}
+	}
+	for _, same := range []session.ListVersion{s.inForce, s.head.At()} {
+		if same.Version > 0 && h.At().Compare(same) == 0 && (h.Digest != same.Digest || h.Count != same.Count) {
+			s.refuse(fmt.Errorf("head %d.%d has another digest than the one seen before (fork: two publishers?)", h.Epoch, h.Version))
+			return true, nil
+		}
+	}
+	if h.At().Compare(ratchet) > 0 {
+		if err := s.ratchet.RaiseHead(ctx, h.At()); err != nil {
+			return true, s.later(ctx, fmt.Errorf("remember head: %w", err))
+		}
+	}
+	return false, nil
+}
+
+func (s *listSync) refresh(ctx context.Context, to session.ListVersion) error {
+	if err := s.store.Refresh(ctx, to); err != nil {
+		return s.later(ctx, fmt.Errorf("refresh list: %w", err))
+	}
+	s.inForce = to
+	s.report(ListEvent{ListRefreshed, to, nil})
+	return s.plan(ctx)
+}
+
+func (s *listSync) load(ctx context.Context) error {
+	if s.known {
+		return nil
+	}
+	v, err := s.store.InForce(ctx)
+	if err != nil {
+		return fmt.Errorf("read list in force: %w", err)
+	}
+	if v.List != "" && v.List != string(s.topics) {
+		v = session.ListVersion{} // of another list: to be replaced as if there were none
+	}
+	s.inForce, s.known = v, true
+	return nil
+}
+
+// plan takes the shortest way to the head that has not failed.
+func (s *listSync) plan(ctx context.Context) error {
+	if err := s.load(ctx); err != nil {
+		return s.later(ctx, err)
+	}
+	at := s.head.At().Compare(s.inForce)
+	switch {
+	case s.inForce.Version > 0 && (s.head.Version == 0 || at == 0):
+		s.state.State, s.failures = "current", 0
+		return s.leave(ctx)
+	case s.head.Version == 0:
+		s.state.State = "none"
+		return nil
+	}
+	s.state.State = "fetching"
+	if s.stillLeads() {
+		return s.advance(ctx)
+	}
+	if err := s.leave(ctx); err != nil {
+		return err
+	}
+	switch {
+	case !s.noDeltas && s.deltasReach():
+		s.way = newDeltaWay(s.topics, s.store, s.inForce, s.head.At())
+	case !s.noWhole && (s.head.Epoch != s.inForce.Epoch || s.head.Snapshot.Version > s.inForce.Version):
+		s.way = newSnapshotWay(s.store, s.head)
+	default:
+		return s.later(ctx, fmt.Errorf("no way from version %d.%d to %d.%d", s.inForce.Epoch, s.inForce.Version, s.head.Epoch, s.head.Version))
+	}
+	s.progress, s.stalls = s.now(), 0
+	return s.advance(ctx)
+}
+
+func (s *listSync) deltasReach() bool {
+	return s.inForce.Version > 0 && s.inForce.Epoch == s.head.Epoch &&
+		s.inForce.Version >= s.head.DeltasFrom && s.head.Version-s.inForce.Version <= maxChain
+}
+
+// stillLeads tells whether what is being fetched serves the newest head too:
+// a publisher that is busier than the link must not make us start over forever.
+func (s *listSync) stillLeads() bool {
+	switch w := s.way.(type) {
+	case *deltaWay:
+		if w.from == s.inForce && s.deltasReach() {
+			w.to = s.head.At()
+			return true
+		}
+	case *snapshotWay:
+		return w.to.Epoch == s.head.Epoch && w.to.Version >= s.head.DeltasFrom &&
+			(w.to.Version != s.head.Snapshot.Version || w.want == s.head.Snapshot.Index)
+	}
+	return false
+}
+
+// advance subscribes to the next pieces once the last ones are there, or puts
+// the version in force when none is missing.
+func (s *listSync) advance(ctx context.Context) error {
+	wanted := s.way.wanted(window)
+	if slices.ContainsFunc(s.batch, func(t string) bool { return slices.Contains(wanted, t) }) {
+		return nil
+	}
+	if err := s.unsubscribe(ctx); err != nil {
+		return err
+	}
+	if len(wanted) > 0 {
+		s.batch = wanted
+		return s.net.Subscribe(ctx, wanted...)
+	}
+	v, err := s.way.finish(ctx)
+	if err != nil {
+		return s.deadEnd(ctx, err)
+	}
+	s.way, s.inForce, s.noDeltas = nil, v, false
+	s.report(ListEvent{ListApplied, v, nil})
+	return s.plan(ctx)
+}
+
+// deadEnd gives the way up and looks for another.
+func (s *listSync) deadEnd(ctx context.Context, err error) error {
+	if _, deltas := s.way.(*deltaWay); deltas {
+		s.noDeltas = true
+	} else {
+		s.noWhole = true
+	}
+	s.state.Refused++
+	s.state.Last = err.Error()
+	s.report(ListEvent{ListStalled, s.inForce, err})
+	if err := s.leave(ctx); err != nil {
+		return err
+	}
+	return s.plan(ctx)
+}
+
+// later waits, with full jitter, before everything is tried again.
+func (s *listSync) later(ctx context.Context, err error) error {
+	s.state.State = "incomplete"
+	s.report(ListEvent{ListStalled, s.inForce, err})
+	s.retryAt = s.now().Add(time.Second + jitter(retryBase, retryCap, s.failures))
+	s.failures++
+	return s.leave(ctx)
+}
+
+func (s *listSync) leave(ctx context.Context) error {
+	s.way = nil
+	return s.unsubscribe(ctx)
+}
+
+func (s *listSync) unsubscribe(ctx context.Context) error {
+	topics := s.batch
+	s.batch = nil
+	return s.net.Unsubscribe(ctx, topics...)
+}
+
+// jitter is a random time up to base·2ⁿ and up to limit: clients that lost one
+// broker together must not come back together.
+func jitter(base, limit time.Duration, n int) time.Duration {
+	d := limit
+	if n < 30 && base<<n < limit {
+		d = base << n
+	}
+	return rand.N(d)
+}

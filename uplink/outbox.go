@@ -1,0 +1,212 @@
+package uplink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"badged/session"
+)
+
+// Outbox is the ledger as far as sending goes. One goroutine calls it.
+type Outbox interface {
+	// Unsent gives records above the mark taken, oldest first.
+	Unsent(ctx context.Context, limit int) ([]session.Message, error)
+	// Taken moves the mark taken up to a record that a broker has.
+	Taken(ctx context.Context, ledger string, seq uint64) error
+	// Acknowledge moves the mark committed to where the backend says it is, back too.
+	// It refuses with session.ErrOtherLedger, ErrBeyondEnd or ErrOtherHash.
+	Acknowledge(ctx context.Context, ledger string, upTo uint64, hash string) error
+	// Rewind has the records from one to another, both included, sent again.
+	Rewind(ctx context.Context, from, to uint64) error
+	// Outbox tells the marks.
+	Outbox(ctx context.Context) (session.Outbox, error)
+	// Changed wakes whoever sends, after a commit that added records.
+	Changed() <-chan struct{}
+}
+
+const (
+	inFlight     = 20 // Mosquitto's max_inflight_messages, the smallest there is
+	standFirst   = time.Hour
+	standLongest = 24 * time.Hour
+	standGrace   = time.Minute // for the retained ack to arrive on a new connection
+)
+
+// forwarder sends the ledger in order. It outlives connections.
+type forwarder struct {
+	topics GatewayTopics
+	out    Outbox
+	log    *slog.Logger
+	now    func() time.Time
+	refuse func(error) // an ack that was refused
+
+	stands time.Time     // since when the ack has stood still
+	wait   time.Duration // how long it may
+}
+
+// run sends until the connection or the outbox fails. Acks come to it from the
+// broker, so that one goroutine owns the marks.
+func (f *forwarder) run(ctx context.Context, conn *Conn, acks <-chan Incoming) error {
+	if f.wait == 0 {
+		f.moved()
+	}
+	if soon := f.now().Add(standGrace - f.wait); f.stands.Before(soon) {
+		f.stands = soon
+	}
+	for {
+		n, err := f.send(ctx, conn)
+		if err != nil {
+			return err
+		}
+		select {
+		case m := <-acks:
+			if err := f.acknowledge(ctx, m); err != nil {
+				return err
+			}
+			continue
+		default:
+		}
+		if n == inFlight {
+			continue
+		}
+		if err := f.idle(ctx, acks); err != nil {
+			return err
+		}
+	}
+}
+
+func (f *forwarder) idle(ctx context.Context, acks <-chan Incoming) error {
+	t := time.NewTimer(f.stands.Add(f.wait).Sub(f.now()))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case m := <-acks:
+		return f.acknowledge(ctx, m)
+	case <-f.out.Changed():
+		return nil
+	case <-t.C:
+		return f.stoodStill(ctx)
+	}
+}
+
+// send hands one window of records to the broker and waits for its PUBACKs.
+func (f *forwarder) send(ctx context.Context, conn *Conn) (int, error) {
+	batch, err := f.out.Unsent(ctx, inFlight)
+	if err != nil {
+		return 0, fmt.Errorf("read outbox: %w", err)
+	}
+	tokens := make([]mqtt.Token, len(batch))
+	for i, m := range batch {
+		tokens[i] = conn.start(f.topics.Events(), false, EventMessage(m))
+	}
+	taken := 0
+	var lost error
+	for i := range tokens {
+		if lost = conn.await(ctx, tokens[i]); lost != nil {
+			break
+		}
+		taken = i + 1
+	}
+	if taken > 0 {
+		last := batch[taken-1]
+		// Even when ctx has ended: what the broker has need not be sent again.
+		if err := f.out.Taken(context.WithoutCancel(ctx), last.Ledger, last.Seq); err != nil {
+			return 0, fmt.Errorf("note records taken: %w", err)
+		}
+	}
+	if lost != nil {
+		return 0, fmt.Errorf("send record: %w", lost)
+	}
+	return len(batch), nil
+}
+
+// EventMessage is what goes out for a record: readable JSON around the very bytes
+// that were hashed.
+func EventMessage(m session.Message) []byte {
+	b := append(make([]byte, 0, len(m.Record)+len(m.Time)+200), `{"v":1,"ledger":`...)
+	b = strconv.AppendQuote(b, m.Ledger)
+	b = append(b, `,"seq":`...)
+	b = strconv.AppendUint(b, m.Seq, 10)
+	b = append(b, `,"hash":`...)
+	b = strconv.AppendQuote(b, m.Hash)
+	b = append(b, `,"record":`...)
+	b = append(b, m.Record...)
+	if len(m.Time) > 0 {
+		b = append(b, `,"time":`...)
+		b = append(b, m.Time...)
+	}
+	return append(b, '}')
+}
+
+// Ack is the backend's word that it has every record up to and including UpTo.
+type Ack struct {
+	Ledger string `json:"ledger"`
+	UpTo   uint64 `json:"upTo"`
+	Hash   string `json:"hash"` // of that record
+}
+
+func parseAck(b []byte) (Ack, error) {
+	var a Ack
+	if len(b) > maxHead {
+		return a, fmt.Errorf("ack of %d bytes", len(b))
+	}
+	if err := unmarshal(b, &a); err != nil {
+		return a, fmt.Errorf("ack: %w", err)
+	}
+	if err := require(b, "ledger", "upTo", "hash"); err != nil {
+		return a, fmt.Errorf("ack: %w", err)
+	}
+	return a, nil
+}
+
+func (f *forwarder) acknowledge(ctx context.Context, m Incoming) error {
+	defer m.Ack()
+	if len(m.Payload) == 0 {
+		return nil // cleared
+	}
+	a, err := parseAck(m.Payload)
+	if err != nil {
+		f.refuse(err)
+		return nil
+	}
+	before, err := f.out.Outbox(ctx)
+	if err != nil {
+		return fmt.Errorf("read outbox: %w", err)
+	}
+	switch err := f.out.Acknowledge(ctx, a.Ledger, a.UpTo, a.Hash); {
+	case errors.Is(err, session.ErrOtherLedger), errors.Is(err, session.ErrBeyondEnd), errors.Is(err, session.ErrOtherHash):
+		f.refuse(fmt.Errorf("ack up to %d of ledger %.64q: %w", a.UpTo, a.Ledger, err))
+	case err != nil:
+		return fmt.Errorf("note records committed: %w", err)
+	case a.UpTo != before.Committed:
+		f.moved()
+	}
+	return nil
+}
+
+func (f *forwarder) moved() { f.stands, f.wait = f.now(), standFirst }
+
+// stoodStill goes back to what the backend has: the broker may have lost the
+// rest after its PUBACK.
+func (f *forwarder) stoodStill(ctx context.Context) error {
+	o, err := f.out.Outbox(ctx)
+	if err != nil {
+		return fmt.Errorf("read outbox: %w", err)
+	}
+	if o.Committed == o.Taken {
+		f.moved()
+		return nil
+	}
+	f.log.Warn("backend acknowledged nothing, sending again", "from", o.Committed+1, "to", o.Taken, "waited", f.wait)
+	f.stands, f.wait = f.now(), min(2*f.wait, standLongest)
+	if err := f.out.Rewind(ctx, o.Committed+1, o.Taken); err != nil {
+		return fmt.Errorf("send again: %w", err)
+	}
+	return nil
+}
