@@ -141,7 +141,8 @@ func (p *pulses) feed(e Edge) (lost uint32) {
 	if p.seq != 0 {
 		lost = e.Seq - p.seq - 1
 		switch held := e.At - p.since; {
-		case lost > 0: // anything may have been in between
+		case lost > 0: // anything may have been in between; count nothing
+			p.settled = !e.Active
 		case held < minPulse:
 			p.bounces++
 		case p.level != p.settled:
