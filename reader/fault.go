@@ -14,6 +14,7 @@ const (
 	FaultWiring FaultKind = "wiring" // no chip answers, or not reliably
 	FaultReset  FaultKind = "reset"  // the chip forgot its configuration, or does not act
 	FaultHeat   FaultKind = "heat"   // the chip switched its antenna off: too hot
+	FaultChip   FaultKind = "chip"   // the self test failed
 )
 
 // Fault says that the reader does not work, as against a poll that came out
@@ -39,6 +40,8 @@ func (f *Fault) Hint() string {
 		return "check 3.3 V, GND, SDA (chip select), SCK, MOSI, MISO and RST, shorten the wires, or lower speed_mhz"
 	case FaultHeat:
 		return "let the reader cool down; keep the antenna away from metal"
+	case FaultChip:
+		return "replace the reader if it reads badly; some counterfeits fail and work"
 	default:
 		return "check the supply of the reader: 3.3 V with a capacitor of 10 to 220 µF at the module"
 	}

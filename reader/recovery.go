@@ -170,11 +170,11 @@ func (d *Dev) slowStart() error {
 func (d *Dev) hardStart() error {
 	if r := d.opts.Reset; r != nil {
 		if err := r.Out(gpio.Low); err != nil {
-			return &Fault{FaultReset, fmt.Errorf("pull RST low: %w", err)}
+			return &Fault{Kind: FaultReset, Err: fmt.Errorf("pull RST low: %w", err)}
 		}
 		d.clock.Sleep(time.Millisecond) // 100 ns would do: 8.8.1
 		if err := r.Out(gpio.High); err != nil {
-			return &Fault{FaultReset, fmt.Errorf("release RST: %w", err)}
+			return &Fault{Kind: FaultReset, Err: fmt.Errorf("release RST: %w", err)}
 		}
 		d.clock.Sleep(2 * time.Millisecond) // crystal, then 38 µs
 	}
@@ -212,7 +212,7 @@ func (d *Dev) awaitReady() error {
 			return nil
 		}
 	}
-	return &Fault{FaultReset, errors.New("chip does not come out of reset")}
+	return &Fault{Kind: FaultReset, Err: errors.New("chip does not come out of reset")}
 }
 
 // probe reads the version until it is sure that a chip answers.
@@ -227,11 +227,11 @@ func (d *Dev) probe() error {
 			return err
 		}
 		if again != v {
-			return &Fault{FaultWiring, fmt.Errorf("version reads 0x%02X, then 0x%02X", v, again)}
+			return &Fault{Kind: FaultWiring, Err: fmt.Errorf("version reads 0x%02X, then 0x%02X", v, again)}
 		}
 	}
 	if v == 0x00 || v == 0xFF {
-		return &Fault{FaultWiring, fmt.Errorf("no chip answers: version reads 0x%02X", v)}
+		return &Fault{Kind: FaultWiring, Err: fmt.Errorf("no chip answers: version reads 0x%02X", v)}
 	}
 	d.version37 = v
 	return nil
@@ -260,7 +260,7 @@ func (d *Dev) echo() error {
 		return err
 	}
 	if int(got[0]) != len(pattern) || [len(pattern)]byte(got[1:]) != pattern {
-		return &Fault{FaultWiring, fmt.Errorf("FIFO gives back % X", got)}
+		return &Fault{Kind: FaultWiring, Err: fmt.Errorf("FIFO gives back % X", got)}
 	}
 	return nil
 }
@@ -303,7 +303,7 @@ func (d *Dev) essential(s shadow) error {
 		{0x03, antennaOn & 0x03}, {force100ASK, force100ASK}, {0x70, rfCfg(d.opts.GainDB) & 0x70}, {0xFF, d.version37},
 	} {
 		if s[i]&want.mask != want.value {
-			return &Fault{FaultReset, fmt.Errorf("register 0x%02X reads 0x%02X after configuration", healthRegs[i], s[i])}
+			return &Fault{Kind: FaultReset, Err: fmt.Errorf("register 0x%02X reads 0x%02X after configuration", healthRegs[i], s[i])}
 		}
 	}
 	return nil
@@ -336,7 +336,7 @@ func (d *Dev) compare(got []byte, command byte) error {
 			v &= crypto1On
 		}
 		if v != want {
-			return &Fault{FaultReset, fmt.Errorf("register 0x%02X reads 0x%02X, want 0x%02X", healthRegs[i], v, want)}
+			return &Fault{Kind: FaultReset, Err: fmt.Errorf("register 0x%02X reads 0x%02X, want 0x%02X", healthRegs[i], v, want)}
 		}
 	}
 	return nil

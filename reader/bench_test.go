@@ -1,0 +1,161 @@
+package reader_test
+
+import (
+	"testing"
+	"time"
+
+	"badged/mifare/mifaretest"
+	"badged/reader"
+	"badged/reader/readertest"
+)
+
+// Floors of the air alone, from the start of REQA to the end of the last SAK:
+// ISO/IEC 14443-3 with shortest frame delay times.
+var floors = map[string]time.Duration{
+	"04A1B2C3":             2360 * time.Microsecond,
+	"04A1B2C3D4E5F6":       4360 * time.Microsecond,
+	"04A1B2C3D4E5F6071829": 6360 * time.Microsecond,
+}
+
+// meter measures what f costs on the chip.
+func meter(c *readertest.Chip, f func()) (took time.Duration, s readertest.Stats) {
+	at, before := c.Now(), c.Stats()
+	f()
+	s = c.Stats()
+	s.Transfers -= before.Transfers
+	s.Bytes -= before.Bytes
+	return c.Now() - at, s
+}
+
+func benchDev(b testing.TB) (*readertest.Chip, *reader.Dev) {
+	b.Helper()
+	chip := readertest.New(readertest.Opts{})
+	dev, err := reader.New(chip.Port(), reader.Opts{Clock: chip})
+	if err == nil {
+		err = dev.BringUp()
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	return chip, dev
+}
+
+// readOne reads the card uid once, from REQA to SAK.
+func readOne(t testing.TB, uid string) (time.Duration, readertest.Stats) {
+	t.Helper()
+	chip, dev := benchDev(t)
+	chip.Put(plainCard(t, uid))
+	chip.Sleep(10 * time.Millisecond)
+	return meter(chip, func() {
+		if got, sak, err := dev.ReadFirst(); err != nil || got.String() != uid || sak != 0x08 {
+			t.Errorf("got %v %02X %v, want %s 08", got, sak, err, uid)
+		}
+	})
+}
+
+func TestFiguresOfOneRead(t *testing.T) {
+	for uid, floor := range floors {
+		took, s := readOne(t, uid)
+		t.Logf("%s: %v, %d transfers, %d bytes", uid, took, s.Transfers, s.Bytes)
+		if limit := floor * 3 / 2; took > limit {
+			t.Errorf("got UID and SAK of %s in %v, want at most %v", uid, took, limit)
+		}
+		if len(uid) == 8 && s.Transfers > 9 {
+			t.Errorf("got %d transfers, want at most 9", s.Transfers)
+		}
+	}
+}
+
+// timeToTap is the time from the poll that meets the card to its Tap.
+func timeToTap(t testing.TB) time.Duration {
+	t.Helper()
+	chip, dev := benchDev(t)
+	chip.Put(plainCard(t, "04A1B2C3"))
+	chip.Sleep(10 * time.Millisecond)
+	took, _ := meter(chip, func() {
+		if err := dev.Poll(); err != nil || dev.Health().Taps > 1 {
+			t.Error(err)
+		}
+	})
+	return took
+}
+
+func TestFigureOfOneTap(t *testing.T) {
+	limit := (2360 + 1370 + 344) * time.Microsecond * 3 / 2
+	if took := timeToTap(t); took > limit {
+		t.Errorf("got Tap after %v, want at most %v", took, limit)
+	}
+}
+
+func TestFigureOfIdlePoll(t *testing.T) {
+	chip, dev := benchDev(t)
+	_, s := meter(chip, func() {
+		if err := dev.Poll(); err != nil {
+			t.Error(err)
+		}
+	})
+	if s.Transfers > 2 {
+		t.Errorf("got %d transfers, want at most 2", s.Transfers)
+	}
+	if n := testing.AllocsPerRun(100, func() { _ = dev.Poll() }); n > 0 {
+		t.Errorf("got %v allocations in an idle poll, want 0", n)
+	}
+}
+
+func BenchmarkRead(b *testing.B) {
+	for name, uid := range map[string]string{
+		"single": "04A1B2C3", "double": "04A1B2C3D4E5F6", "triple": "04A1B2C3D4E5F6071829",
+	} {
+		b.Run(name, func(b *testing.B) {
+			var took time.Duration
+			var s readertest.Stats
+			for b.Loop() {
+				took, s = readOne(b, uid)
+			}
+			report(b, took, s)
+			b.ReportMetric(float64(took)/float64(floors[uid]), "x-floor")
+		})
+	}
+}
+
+func report(b *testing.B, took time.Duration, s readertest.Stats) {
+	b.ReportMetric(float64(took.Microseconds()), "virtual-µs")
+	b.ReportMetric(float64(s.Transfers), "transfers")
+	b.ReportMetric(float64(s.Bytes), "bytes")
+}
+
+// BenchmarkPoll measures one poll with nobody, with known cards, and with new ones.
+func BenchmarkPoll(b *testing.B) {
+	uids := []string{"04A1B2C3", "1A2B3C4D", "55667788", "A9B8C7D6"}
+	for n := range len(uids) + 1 {
+		cards := make([]mifaretest.PICC, n)
+		b.Run("new-"+string(rune('0'+n)), func(b *testing.B) {
+			var took time.Duration
+			var s readertest.Stats
+			for b.Loop() {
+				chip, dev := benchDev(b)
+				for i := range cards {
+					chip.Put(plainCard(b, uids[i]))
+				}
+				chip.Sleep(10 * time.Millisecond)
+				took, s = meter(chip, func() { _ = dev.Poll() })
+			}
+			report(b, took, s)
+		})
+		b.Run("held-"+string(rune('0'+n)), func(b *testing.B) {
+			chip, dev := benchDev(b)
+			for i := range cards {
+				chip.Put(plainCard(b, uids[i]))
+			}
+			chip.Sleep(10 * time.Millisecond)
+			_ = dev.Poll()
+			var took time.Duration
+			var s readertest.Stats
+			b.ReportAllocs()
+			for b.Loop() {
+				took, s = meter(chip, func() { _ = dev.Poll() })
+			}
+			report(b, took, s)
+		})
+	}
+}
