@@ -1,0 +1,238 @@
+package session
+
+import (
+	"slices"
+	"time"
+)
+
+// BadgeTapped says that an admissible badge was shown at a reader. Err is set
+// when the list could not be asked.
+type BadgeTapped struct {
+	Reader  string
+	UID     IDToken
+	Listing Listing
+	Err     error
+}
+
+// CardRefused says that a reader met a card that is no badge for us.
+type CardRefused struct {
+	Reader string
+	UID    IDToken // may be empty
+	Reason Reason
+}
+
+func (e CardRefused) apply(s *step) {
+	s.refuse(Decision{Reader: e.Reader, UID: e.UID, Reason: e.Reason, Status: Invalid})
+}
+
+// ButtonPressed says that a reader's select button was pressed.
+type ButtonPressed struct{ Reader string }
+
+func (e ButtonPressed) apply(s *step) {
+	ids := s.m.readers[e.Reader]
+	if len(ids) == 0 {
+		return
+	}
+	next := 0
+	if sel, ok := s.st.readers[e.Reader]; ok {
+		next = (slices.Index(ids, sel.station) + 1) % len(ids)
+	}
+	s.st.readers[e.Reader] = selection{station: ids[next], until: s.now.Up + selectTime}
+	s.show(Signal{Name: SignalSelected, Reader: e.Reader, Station: ids[next]})
+}
+
+// option is what a tap would do at one station.
+type option struct {
+	station string
+	rule    Rule
+}
+
+func (e BadgeTapped) apply(s *step) {
+	ids := s.m.readers[e.Reader]
+	sel, pending := s.st.readers[e.Reader]
+	switch {
+	case len(ids) == 0:
+		s.refuse(e.decision(Decision{Reason: NoStation}))
+		return
+	case pending && sel.tap != nil && sel.tap.UID != e.UID:
+		s.refuse(e.decision(Decision{Reason: SelectionPending, Station: sel.station}))
+		return
+	case pending && sel.tap == nil:
+		delete(s.st.readers, e.Reader)
+		ids = []string{sel.station}
+	}
+	all := s.options(e, ids)
+	able := slices.DeleteFunc(slices.Clone(all), func(o option) bool { return o.rule.Action == ActionNone })
+	switch {
+	case pending && sel.tap != nil && len(able) > 0:
+		s.choose(e, able, sel.station)
+	case len(able) == 0 || slices.ContainsFunc(all, dying):
+		s.do(e, obstacle(all))
+	case len(able) == 1:
+		s.do(e, able[0])
+	default:
+		s.choose(e, able, "")
+	}
+}
+
+func dying(o option) bool { return o.rule.Reason == DeadTime }
+
+// obstacle is the refusal that tells most: the badge's own doings first, then an
+// occupied station, then whatever the first station says.
+func obstacle(all []option) option {
+	for _, r := range []Reason{DeadTime, AlreadyRunning, AccountLimit, StationOccupied} {
+		if i := slices.IndexFunc(all, func(o option) bool { return o.rule.Reason == r }); i >= 0 {
+			return all[i]
+		}
+	}
+	return all[0]
+}
+
+// choose selects the station after the one that was selected; it is acted on
+// when no further tap comes.
+func (s *step) choose(e BadgeTapped, able []option, after string) {
+	next := 0
+	if i := slices.IndexFunc(able, func(o option) bool { return o.station == after }); i >= 0 {
+		next = (i + 1) % len(able)
+	}
+	id := able[next].station
+	s.st.readers[e.Reader] = selection{station: id, until: s.now.Up + stepTime, tap: &e}
+	s.decide(e.decision(Decision{Action: ActionSelect, Station: id}))
+	s.show(Signal{Name: SignalSelected, Reader: e.Reader, Station: id, Language: e.Listing.Entry.Language})
+}
+
+// options says what the tap would do at each station. Of the charging points
+// that it could start only the first plugged one is offered, if any is.
+func (s *step) options(e BadgeTapped, ids []string) []option {
+	var all []option
+	for _, id := range ids {
+		all = append(all, option{id, s.rule(e, id)})
+	}
+	first := -1
+	for i, o := range all {
+		if p := s.st.stations[o.station].plugged; o.rule.Action == ActionStart && p > 0 &&
+			(first < 0 || p < s.st.stations[all[first].station].plugged) {
+			first = i
+		}
+	}
+	if first < 0 {
+		return all
+	}
+	return slices.DeleteFunc(all, func(o option) bool {
+		return o.rule.Action == ActionStart && o != all[first] && s.m.stations[o.station].Kind == Charging
+	})
+}
+
+// rule is the policy for a tap at one station.
+func (s *step) rule(e BadgeTapped, id string) Rule {
+	c, st, _ := s.station(id)
+	who, reason := s.who(e, c, st)
+	r := s.m.policy[policyKey{c.Kind, who}][st.phase(c)]
+	switch {
+	case st.dying(e.UID, s.now.Up):
+		return Rule{Reason: DeadTime}
+	case r == Rule{}, r.Action == actionDeauthorize:
+		r.Reason = reason
+	case r.Action == ActionStart && s.exhausted(e.Listing.Entry):
+		return Rule{Reason: AccountLimit}
+	}
+	return r
+}
+
+// who is the badge to the session at a station, and why Authorize refuses it
+// where it does.
+func (s *step) who(e BadgeTapped, c StationConfig, st *station) (Who, Reason) {
+	t, l := st.Session, e.Listing
+	_, starts := Authorize(s.request(c, l, false))
+	_, ends := Authorize(s.request(c, l, true))
+	if e.Err != nil {
+		starts, ends = ListUnreadable, ListUnreadable
+	}
+	switch own := t != nil && t.UID == e.UID; {
+	case own && e.Err == nil && withdrawn(l):
+		return WhoBlocked, ends
+	case own:
+		return WhoOwner, ""
+	case t != nil && t.Account != "" && ends == "" && l.Entry.Account == t.Account && l.Entry.Role != Tester:
+		return WhoAccount, ""
+	case starts != "":
+		return WhoUnknown, starts
+	case l.Entry.Role == Master:
+		return WhoMaster, ""
+	case l.Entry.Role == Tester:
+		return WhoService, ""
+	}
+	return WhoOther, ""
+}
+
+func (s *step) request(c StationConfig, l Listing, ending bool) Request {
+	return Request{l, c, s.m.cfg.Billing, s.now.Stamp, s.m.cfg.Zone, ending}
+}
+
+// exhausted tells whether an account, or a badge without one, runs as many
+// sessions as the site allows.
+func (s *step) exhausted(e Entry) bool {
+	open := 0
+	for _, st := range s.st.stations {
+		if t := st.Session; t != nil && (t.UID == e.UID || e.Account != "" && t.Account == e.Account) {
+			open++
+		}
+	}
+	return s.m.cfg.MaxSessionsPerAccount > 0 && open >= s.m.cfg.MaxSessionsPerAccount
+}
+
+// do carries out what a tap does at a station.
+func (s *step) do(e BadgeTapped, o option) {
+	delete(s.st.readers, e.Reader)
+	c, st, _ := s.station(o.station)
+	d := e.decision(Decision{Station: c.ID, Action: o.rule.Action, Reason: o.rule.Reason})
+	if st.Session != nil {
+		d.TransactionID = st.Session.ID
+	}
+	switch o.rule.Action {
+	case ActionStart, ActionTest:
+		s.start(c, st, e, d)
+	case ActionStop:
+		why := ending{StoppedLocal, TriggerStopAuthorized}
+		if e.Listing.Entry.Role == Master && st.Session.UID != e.UID {
+			why.reason = StoppedMasterPass
+		}
+		st.kill(e.UID, s.now.Up, deadTime)
+		s.end(c, st, why)
+		s.decide(d)
+	case actionDeauthorize:
+		s.deauthorize(c, st)
+		d.Action = ActionNone
+		s.refuse(d)
+	default:
+		s.refuse(d)
+	}
+}
+
+func (s *step) start(c StationConfig, st *station, e BadgeTapped, d Decision) {
+	name, test := SignalStarted, d.Action == ActionTest
+	if test {
+		name = SignalTest
+	}
+	d.TransactionID = s.begin(c, st, e.UID, e.Listing, TriggerAuthorized, test).ID
+	st.kill(e.UID, s.now.Up, startDeadTime)
+	s.decide(d)
+	s.show(Signal{Name: name, Reader: e.Reader, Station: c.ID, Language: d.Language})
+}
+
+// decision fills in what every decision about the tap has.
+func (e BadgeTapped) decision(d Decision) Decision {
+	d.Reader, d.UID, d.List = e.Reader, e.UID, e.Listing.List
+	d.Account, d.Language = e.Listing.Entry.Account, e.Listing.Entry.Language
+	return d
+}
+
+// kill keeps a badge from acting at the station for a time.
+func (s *station) kill(uid IDToken, now, d time.Duration) {
+	s.dead = slices.DeleteFunc(s.dead, func(x dead) bool { return x.uid == uid || x.until <= now })
+	s.dead = append(s.dead, dead{uid, now + d})
+}
+
+func (s *station) dying(uid IDToken, now time.Duration) bool {
+	return slices.ContainsFunc(s.dead, func(x dead) bool { return x.uid == uid && now < x.until })
+}
