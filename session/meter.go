@@ -24,6 +24,7 @@ type meter struct {
 	hasPower bool
 	counted  MilliWattHours // sum of all that the register went forward
 	work     float64        // mWh, integral of the power
+	unit     MilliWattHours // the register's smallest step so far; 0 is unknown
 	window   []point        // oldest first
 }
 
@@ -64,7 +65,11 @@ func (m *meter) drawn(now, window time.Duration) (MilliWattHours, bool) {
 		return 0, false
 	}
 	first := m.window[0]
-	e := max(m.counted-first.counted, MilliWattHours(m.work-first.work))
+	e := m.counted - first.counted
+	if m.hasPower {
+		// A register of 10 Wh steps at the end of a long rest: one step proves nothing.
+		e = max(e-m.unit, MilliWattHours(m.work-first.work))
+	}
 	return e, first.up <= now-window
 }
 
@@ -140,6 +145,9 @@ func (s *step) advance(c StationConfig, st *station, delta MilliWattHours) {
 		return
 	}
 	st.meter.counted += delta
+	if m := &st.meter; delta > 0 && (m.unit == 0 || delta < m.unit) {
+		m.unit = delta
+	}
 	if t != nil {
 		t.Now += delta
 		return
