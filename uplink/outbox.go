@@ -15,14 +15,17 @@ import (
 
 // Outbox is the ledger as far as sending goes. One goroutine calls it.
 type Outbox interface {
-	// Unsent gives records above the mark taken, oldest first.
+	// Unsent gives the records to send next, oldest first: those above the mark
+	// taken, and where there is none those that are to be sent again. They stay the
+	// same until Taken.
 	Unsent(ctx context.Context, limit int) ([]session.Message, error)
-	// Taken moves the mark taken up to a record that a broker has.
+	// Taken notes that a broker has what Unsent gave, up to and including seq.
 	Taken(ctx context.Context, ledger string, seq uint64) error
 	// Acknowledge moves the mark committed to where the backend says it is, back too.
 	// It refuses with session.ErrOtherLedger, ErrBeyondEnd or ErrOtherHash.
 	Acknowledge(ctx context.Context, ledger string, upTo uint64, hash string) error
-	// Rewind has the records from one to another, both included, sent again.
+	// Rewind has the records from one to another, both included, sent again after
+	// any new ones.
 	Rewind(ctx context.Context, from, to uint64) error
 	// Outbox tells the marks.
 	Outbox(ctx context.Context) (session.Outbox, error)
@@ -31,7 +34,8 @@ type Outbox interface {
 }
 
 const (
-	inFlight     = 20 // Mosquitto's max_inflight_messages, the smallest there is
+	inFlight     = 20          // Mosquitto's max_inflight_messages, the smallest there is
+	replayPause  = time.Second // between windows of records that a broker had before
 	standFirst   = time.Hour
 	standLongest = 24 * time.Hour
 	standGrace   = time.Minute // for the retained ack to arrive on a new connection
@@ -47,6 +51,8 @@ type forwarder struct {
 
 	stands time.Time     // since when the ack has stood still
 	wait   time.Duration // how long it may
+	top    uint64        // the highest record that any broker has taken
+	ledger string        // of top
 }
 
 // run sends until the connection or the outbox fails. Acks come to it from the
@@ -55,33 +61,32 @@ func (f *forwarder) run(ctx context.Context, conn *Conn, acks <-chan Incoming) e
 	if f.wait == 0 {
 		f.moved()
 	}
+	o, err := f.out.Outbox(ctx)
+	if err != nil {
+		return fmt.Errorf("read outbox: %w", err)
+	}
+	f.note(o.Ledger, o.Taken)
 	if soon := f.now().Add(standGrace - f.wait); f.stands.Before(soon) {
 		f.stands = soon
 	}
 	for {
-		n, err := f.send(ctx, conn)
+		wait, err := f.send(ctx, conn)
 		if err != nil {
 			return err
 		}
-		select {
-		case m := <-acks:
-			if err := f.acknowledge(ctx, m); err != nil {
-				return err
-			}
-			continue
-		default:
-		}
-		if n == inFlight {
-			continue
-		}
-		if err := f.idle(ctx, acks); err != nil {
+		if err := f.idle(ctx, acks, wait); err != nil {
 			return err
 		}
 	}
 }
 
-func (f *forwarder) idle(ctx context.Context, acks <-chan Incoming) error {
-	t := time.NewTimer(f.stands.Add(f.wait).Sub(f.now()))
+// forever stands for nothing being due.
+const forever = time.Duration(1<<63 - 1)
+
+// idle waits until there is something to send, at most for wait.
+func (f *forwarder) idle(ctx context.Context, acks <-chan Incoming, wait time.Duration) error {
+	still := f.stands.Add(f.wait).Sub(f.now())
+	t := time.NewTimer(min(wait, still))
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
@@ -89,17 +94,26 @@ func (f *forwarder) idle(ctx context.Context, acks <-chan Incoming) error {
 	case m := <-acks:
 		return f.acknowledge(ctx, m)
 	case <-f.out.Changed():
-		return nil
 	case <-t.C:
-		return f.stoodStill(ctx)
+		if still <= wait {
+			return f.stoodStill(ctx)
+		}
 	}
+	return nil
 }
 
-// send hands one window of records to the broker and waits for its PUBACKs.
-func (f *forwarder) send(ctx context.Context, conn *Conn) (int, error) {
+// send hands one window of records to the broker and waits for its PUBACKs. It
+// returns how long the next window may wait.
+func (f *forwarder) send(ctx context.Context, conn *Conn) (wait time.Duration, err error) {
 	batch, err := f.out.Unsent(ctx, inFlight)
 	if err != nil {
 		return 0, fmt.Errorf("read outbox: %w", err)
+	}
+	if len(batch) == 0 {
+		return forever, nil
+	}
+	if first := batch[0]; first.Ledger == f.ledger && first.Seq <= f.top {
+		wait = replayPause
 	}
 	tokens := make([]mqtt.Token, len(batch))
 	for i, m := range batch {
@@ -119,11 +133,19 @@ func (f *forwarder) send(ctx context.Context, conn *Conn) (int, error) {
 		if err := f.out.Taken(context.WithoutCancel(ctx), last.Ledger, last.Seq); err != nil {
 			return 0, fmt.Errorf("note records taken: %w", err)
 		}
+		f.note(last.Ledger, last.Seq)
 	}
 	if lost != nil {
 		return 0, fmt.Errorf("send record: %w", lost)
 	}
-	return len(batch), nil
+	return wait, nil
+}
+
+func (f *forwarder) note(ledger string, taken uint64) {
+	if ledger != f.ledger {
+		f.ledger, f.top = ledger, 0
+	}
+	f.top = max(f.top, taken)
 }
 
 // EventMessage is what goes out for a record: readable JSON around the very bytes

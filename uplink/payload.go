@@ -42,23 +42,30 @@ type Chunk struct {
 	Put []session.Entry `json:"put"`
 }
 
-// Encode makes the payload of a Delta, Index or Chunk: gzip of its JSON, the same
-// bytes for the same value.
+// ErrTooLong is what Encode answers when a message would pass the bounds: cut it.
+var ErrTooLong = errors.New("list message is too long")
+
+// Encode makes the payload of a Delta, Index or Chunk: gzip of its JSON.
 func Encode(v any) ([]byte, error) {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return nil, fmt.Errorf("encode list message: %w", err)
 	}
-	var out bytes.Buffer
-	z, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
-	if err != nil {
-		return nil, err
+	if len(b) > MaxInflated {
+		return nil, ErrTooLong
 	}
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
 	if _, err := z.Write(b); err != nil {
 		return nil, err
 	}
-	err = z.Close()
-	return out.Bytes(), err
+	if err := z.Close(); err != nil {
+		return nil, err
+	}
+	if out.Len() > MaxPayload {
+		return nil, ErrTooLong
+	}
+	return out.Bytes(), nil
 }
 
 // DecodeDelta reads a delta within the bounds. The caller has checked its hash.

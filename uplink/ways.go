@@ -26,7 +26,7 @@ var errPiece = errors.New("does not have the hash that was announced")
 const (
 	maxChain      = 1000    // deltas worth fetching instead of a snapshot
 	maxChainBytes = 4 << 20 // of their payloads, which are held in memory
-	maxChainItems = 50_000  // entries in all of them
+	maxChainItems = 100_000 // entries in all of them
 )
 
 // deltaWay is the chain of deltas from the version in force to the head. A delta

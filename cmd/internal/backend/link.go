@@ -1,0 +1,119 @@
+package backend
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"time"
+
+	"badged/uplink"
+)
+
+// BrokerOpts says how to reach the broker.
+type BrokerOpts = uplink.Broker
+
+// settle is how long a broker may take to send what it has retained; MQTT 3.1.1
+// has no answer for "nothing".
+const settle = 2 * time.Second
+
+// link is a connection that reads and writes retained messages.
+type link struct {
+	*uplink.Conn
+	settle time.Duration
+}
+
+// batch is how many topics are asked for at a time: AWS IoT Core takes eight.
+const batch = 8
+
+func connect(ctx context.Context, b BrokerOpts, role string, settle time.Duration) (*link, error) {
+	c, err := uplink.Dial(ctx, b, uplink.Session{ClientID: "badgectl-" + role + "-" + rand.Text()[:8]})
+	if err != nil {
+		return nil, err
+	}
+	return &link{c, settle}, nil
+}
+
+// fetch reads the retained messages of the topics, at most a batch. What the
+// broker does not have within the settling time is missing in the answer.
+func (l *link) fetch(ctx context.Context, topics ...string) (map[string][]byte, error) {
+	if err := l.Subscribe(ctx, topics...); err != nil {
+		return nil, err
+	}
+	found := make(map[string][]byte)
+	t := time.NewTimer(l.settle)
+	defer t.Stop()
+	for waiting := true; waiting && len(found) < len(topics); {
+		select {
+		case m := <-l.Messages():
+			m.Ack()
+			if slices.Contains(topics, m.Topic) && len(m.Payload) > 0 {
+				found[m.Topic] = m.Payload
+				t.Reset(l.settle)
+			}
+		case <-t.C:
+			waiting = false
+		case <-l.Lost():
+			return nil, l.Err()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return found, l.Unsubscribe(ctx, topics...)
+}
+
+// place makes sure that the broker holds the pieces, by reading each back. With
+// send it sends them first, without it only those that are not there.
+func (l *link) place(ctx context.Context, topics []string, send bool, piece func(string) ([]byte, error)) (sent int, err error) {
+	for some := range slices.Chunk(topics, batch) {
+		missing := some
+		for try := 0; len(missing) > 0; try++ {
+			if try == 3 {
+				return sent, fmt.Errorf("broker does not keep %s: check its access list and its limits on retained messages", missing[0])
+			}
+			if send || try > 0 {
+				if err := l.send(ctx, missing, piece); err != nil {
+					return sent, err
+				}
+				sent += len(missing)
+			}
+			if missing, err = l.missing(ctx, missing, piece); err != nil {
+				return sent, err
+			}
+		}
+	}
+	return sent, nil
+}
+
+func (l *link) send(ctx context.Context, topics []string, piece func(string) ([]byte, error)) error {
+	for _, t := range topics {
+		b, err := piece(t)
+		if err != nil {
+			return err
+		}
+		if err := l.Publish(ctx, t, true, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// missing tells which of the pieces the broker does not hold as they should be.
+func (l *link) missing(ctx context.Context, topics []string, piece func(string) ([]byte, error)) ([]string, error) {
+	found, err := l.fetch(ctx, topics...)
+	if err != nil {
+		return nil, err
+	}
+	var missing []string
+	for _, t := range topics {
+		b, err := piece(t)
+		if err != nil {
+			return nil, err
+		}
+		if !bytes.Equal(found[t], b) {
+			missing = append(missing, t)
+		}
+	}
+	return missing, nil
+}

@@ -1,0 +1,150 @@
+package backend
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"badged/session"
+	"badged/uplink"
+)
+
+// Show reads the list's head from the broker and checks its signature.
+func Show(ctx context.Context, b BrokerOpts, list string, keys jose.JSONWebKeySet) (uplink.Head, error) {
+	l, err := connect(ctx, b, "list", settle)
+	if err != nil {
+		return uplink.Head{}, err
+	}
+	defer l.Close()
+	return l.show(ctx, list, keys)
+}
+
+func (l *link) show(ctx context.Context, list string, keys jose.JSONWebKeySet) (uplink.Head, error) {
+	topic := uplink.ListTopics(list).Head()
+	found, err := l.fetch(ctx, topic)
+	if err != nil {
+		return uplink.Head{}, err
+	}
+	if found[topic] == nil {
+		return uplink.Head{}, fmt.Errorf("the broker has no list %q (was it pushed? may this user read %s?)", list, topic)
+	}
+	return uplink.ParseHead(found[topic], keys, list)
+}
+
+// Verify fetches all of the list that the broker holds as a gateway would,
+// checks the signature, every digest and the count, and returns the head and the
+// badges.
+func Verify(ctx context.Context, b BrokerOpts, list string, keys jose.JSONWebKeySet) (uplink.Head, []session.Entry, error) {
+	l, err := connect(ctx, b, "list", settle)
+	if err != nil {
+		return uplink.Head{}, nil, err
+	}
+	defer l.Close()
+	h, err := l.show(ctx, list, keys)
+	if err != nil {
+		return h, nil, err
+	}
+	pieces, err := l.pieces(ctx, h)
+	if err != nil {
+		return h, nil, fmt.Errorf("verify: %w", err)
+	}
+	entries, err := assemble(h, func(topic string) ([]byte, error) {
+		if pieces[topic] == nil {
+			return nil, fmt.Errorf("the broker does not have %s", topic)
+		}
+		return pieces[topic], nil
+	})
+	if err != nil {
+		return h, nil, fmt.Errorf("verify: %w", err)
+	}
+	return h, sorted(entries), nil
+}
+
+// pieces fetches all that the head names; what is missing is missing.
+func (l *link) pieces(ctx context.Context, h uplink.Head) (map[string][]byte, error) {
+	topics := uplink.ListTopics(h.List)
+	at := topics.Index(h.Snapshot.Version)
+	all, err := l.fetch(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	if all[at] == nil || sha256.Sum256(all[at]) != h.Snapshot.Index {
+		return all, nil // assemble says what is wrong
+	}
+	x, err := uplink.DecodeIndex(all[at])
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for n := range x.Chunks {
+		names = append(names, topics.Chunk(h.Snapshot.Version, n))
+	}
+	if h.Version-h.DeltasFrom > 10_000 {
+		return nil, errors.New("the head names more than 10000 deltas")
+	}
+	for v := h.DeltasFrom + 1; v <= h.Version; v++ {
+		names = append(names, topics.Delta(v))
+	}
+	for some := range slices.Chunk(names, batch) {
+		found, err := l.fetch(ctx, some...)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range some {
+			if found[name] == nil {
+				return nil, fmt.Errorf("the broker does not have %s", name)
+			}
+			all[name] = found[name]
+		}
+	}
+	return all, nil
+}
+
+const (
+	watchInterval = 5 * time.Minute // between looks at the broker's head
+	signInterval  = 24 * time.Hour
+)
+
+// Watch keeps the broker's copy whole until ctx ends: it signs the head anew
+// every day, and sends everything that is missing when the broker lost the head.
+// report is told of each repair and of each error; Watch goes on after them.
+func (p *Publisher) Watch(ctx context.Context, report func(sent int, err error)) error {
+	t := time.NewTimer(0)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		due, err := p.due(ctx)
+		if due && err == nil {
+			var sent int
+			sent, err = p.Repair(ctx)
+			report(sent, err)
+		} else if err != nil && ctx.Err() == nil {
+			report(0, err)
+		}
+		t.Reset(watchInterval)
+	}
+}
+
+// due tells whether the head is old or not on the broker.
+func (p *Publisher) due(ctx context.Context) (bool, error) {
+	l, err := connect(ctx, p.broker, "list", p.Settle)
+	if err != nil {
+		return false, err
+	}
+	defer l.Close()
+	h, err := p.held(ctx, l)
+	if err != nil {
+		return false, err
+	}
+	mine := p.store.saved.Head
+	return h.raw == nil || h.head.At() != mine.At() || p.Now().Sub(mine.IssuedAt) >= signInterval, nil
+}
