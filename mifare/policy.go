@@ -112,6 +112,8 @@ func (p Policy) bySAK(s SAK, t Type) Reason {
 		return ReasonDESFire
 	case s.TCL():
 		return ReasonTCL
+	case s&0x02 != 0: // outside NXP's coding: Fudan's 0A and 53
+		return ReasonUnsupported
 	case s&sakNFCDEP != 0:
 		return ReasonNFCDEP
 	case s == 0x08 || s == 0x09 || s == 0x18 || s == 0x19, s == 0x01 && p.TNP3xxx:

@@ -48,6 +48,7 @@ func TestAdmission(t *testing.T) {
 		"Ultralight":                     {std, cardOf(t, "04573CEAFEE480", 4, 0x00), mifare.ReasonUltralight},
 		"four bytes and SAK 00":          {std, cardOf(t, "C5511722", 0x00), mifare.ReasonUnsupported},
 		"Fudan":                          {std, cardOf(t, "C5511722", 0x0A), mifare.ReasonUnsupported},
+		"Fudan, not NFC-DEP":             {std, cardOf(t, "C5511722", 0x53), mifare.ReasonUnsupported},
 		"Plus SL2":                       {std, cardOf(t, "C5511722", 0x11), mifare.ReasonPlusSL2},
 		"figure":                         {std, cardOf(t, "C5511722", 0x01), mifare.ReasonTNP3xxx},
 		"figure where taken":             {mifare.Policy{TNP3xxx: true}, cardOf(t, "C5511722", 0x01), mifare.Admissible},

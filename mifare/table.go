@@ -71,7 +71,7 @@ const (
 // The order matters: what asks more comes before what asks less.
 var table = []Row{
 	// GetVersion tells the generation: type in its second byte, major version in its fourth.
-	{desfire, Certain, tcl, "", "", "", "", "04?1??00*", "MIFARE DESFire (MF3ICD40)", "P O"},
+	{desfire, Certain, tcl, "", "", "", "", "0401??00*|0481??00*", "MIFARE DESFire (MF3ICD40)", "P O"},
 	{desfireEV1, Certain, tcl, "", "", "", "", "0401??01*|0481??01*", "MIFARE DESFire EV1", "P O"},
 	{desfireEV2, Certain, tcl, "", "", "", "", "0401??12*|0481??12*|0401??42*", "MIFARE DESFire EV2", "P O"},
 	{desfireEV3, Certain, tcl, "", "", "", "", "0401??33*|0481??33*", "MIFARE DESFire EV3", "P O"},
@@ -84,11 +84,11 @@ var table = []Row{
 	{plusSL3, Certain, "20", "", "", "", "", "0402??11*", "MIFARE Plus EV1 in SL0 or SL3", "P"},
 	{plusSL3, Certain, "20", "", "", "", "", "0402??22*", "MIFARE Plus EV2 in SL0 or SL3", "P"},
 	{ntag4xx, Certain, tcl, "", "", "", "", "0404*", "NTAG 4xx DNA", "P O"},
-	{ulEV1, Certain, "00", "", "", "", "", "000403??01*", "MIFARE Ultralight EV1", "P"},
-	{"ultralight-nano", Certain, "00", "", "", "", "", "000403??02*", "MIFARE Ultralight Nano", "P"},
-	{"ultralight-aes", Certain, "00", "", "", "", "", "000403??04*", "MIFARE Ultralight AES", "P"},
-	{"ntag-i2c", Certain, "00", "", "", "", "", "00040405*", "NTAG I2C", "P"},
-	{ntag21x, Certain, "00", "", "", "", "", "000404*", "NTAG 21x", "P"},
+	{ulEV1, Certain, "00", "", double, "", "", "000403??01*", "MIFARE Ultralight EV1", "P"},
+	{"ultralight-nano", Certain, "00", "", double, "", "", "000403??02*", "MIFARE Ultralight Nano", "P"},
+	{"ultralight-aes", Certain, "00", "", double, "", "", "000403??04*", "MIFARE Ultralight AES", "P"},
+	{"ntag-i2c", Certain, "00", "", double, "", "", "00040405*", "NTAG I2C", "P"},
+	{ntag21x, Certain, "00", "", double, "", "", "000404*", "NTAG 21x", "P"},
 
 	// MIFARE Plus says itself in its historical bytes, in every security level.
 	{plusSL1, Certain, "08|18", "", "", "", "C1052F2F0035C7", "", "MIFARE Plus S in SL1", "P N R O"},
@@ -131,6 +131,7 @@ var table = []Row{
 	{smartMX, Likely, "28|A8", "", "", "", "", "", "SmartMX or JCOP with Classic 1K", "L W F O"},
 	{smartMX, Likely, "38|B8", "", "", "", "", "", "SmartMX or JCOP with Classic 4K", "L W F O"},
 	{phone, Likely, "60|68|70|78|E0|E8|F0|F8", "", "", "", "", "", "phone with NFC-DEP and T=CL", "O I"},
+	{other, Likely, "53", "", "", "", "", "", "Fudan FM1208SH01 or FM11RF08SH", "L P"},
 	{nfcDEP, Certain, "4?|5?|C?|D?", "", "", "", "", "", "NFC-DEP peer", "P I"},
 
 	// T=CL. An ATS of 06 75 77 81 02 80 is every DESFire's.
@@ -162,6 +163,5 @@ var table = []Row{
 	{other, Family, "00|80", "", "", "", "", "", "broken or magic Classic, or two cards", "O"},
 	{other, Likely, "0A", "0300", "", "", "", "", "Fudan FM11RF005SH", "P"},
 	{other, Likely, "0A", "0500", "", "", "", "", "Fudan FM11RF005M", "P O"},
-	{other, Likely, "53", "", "", "", "", "", "Fudan FM1208SH01 or FM11RF08SH", "L P"},
 	{other, Family, "", "", "", "", "", "", "unknown card", "I"},
 }
