@@ -119,7 +119,7 @@ func (r *rig) randomSet(rnd *rand.Rand, n int) (uids []string) {
 		if shared := rnd.IntN(2 * size); shared < size {
 			copy(uid[:shared], base)
 		}
-		s := strings.ToUpper(hex.EncodeToString(uid))
+		s := hexUID(uid)
 		if !slices.Contains(uids, s) {
 			uids = append(uids, s)
 			r.plain(s)

@@ -49,6 +49,9 @@ const (
 	errProtocol = 0x01
 	errReserved = 0x20
 	crypto1On   = 0x08 // status2Reg
+	modemState  = 0x07
+	receiving   = 0x06
+	tempClear   = 0x80 // ends errTemp once the chip has cooled down
 	flushFIFO   = 0x80 // fifoLevelReg: write only, reads 0
 	rxLastBits  = 0x07 // controlReg
 	startSend   = 0x80 // bitFramingReg

@@ -55,6 +55,7 @@ var errSilence = errors.New("no answer")
 var (
 	errNoise    = errors.New("noise")
 	errFraming  = fmt.Errorf("%w: parity or framing", errNoise)
+	errLate     = fmt.Errorf("%w: answer not over in time", errNoise)
 	errPartial  = fmt.Errorf("%w: answer of the wrong length", errNoise)
 	errBCC      = fmt.Errorf("%w: BCC does not fit the UID", errNoise)
 	errCRC      = fmt.Errorf("%w: CRC_A does not fit the answer", errNoise)

@@ -43,8 +43,11 @@ type answer struct {
 	coll int
 }
 
-// statusRegs end the list of a frame's status burst; FIFO and health follow.
-var statusRegs = [...]byte{comIrqReg, errorReg, fifoLevelReg, controlReg, collReg}
+// statusRegs begin a frame's status burst; FIFO and health follow.
+var statusRegs = [...]byte{comIrqReg, errorReg, status2Reg, fifoLevelReg, controlReg, collReg}
+
+// status is what the burst read of them.
+type status struct{ irq, err, status2, level, control, coll byte }
 
 // healthRegs is the configuration that the shadow keeps, and commandReg and
 // status2Reg, whose right values are known.
@@ -65,6 +68,18 @@ func (d *Dev) exchange(f frame) (answer, error) {
 		return answer{}, err
 	}
 	d.clock.Sleep(f.airTime() + d.slack)
+	a, err := d.receive(f)
+	if err == errLate {
+		d.slack = min(2*d.slack, maxSlack)
+		d.clock.Sleep(maxSlack) // until the air is clear
+	} else if err == nil && d.slack > minSlack {
+		d.slack -= (d.slack - minSlack) / 16
+	}
+	return a, err
+}
+
+// receive fetches the answer to f once it is due.
+func (d *Dev) receive(f frame) (answer, error) {
 	want := f.want
 	if f.until > 0 {
 		n, err := d.awaitAnswer(f.until)
@@ -114,7 +129,7 @@ func (d *Dev) awaitAnswer(until time.Duration) (int, error) {
 			return 0, err
 		}
 		if st[0]&(irqRx|irqErr) != 0 || d.clock.Now() >= end {
-			return int(min(st[1], fifoSize-1-byte(len(statusRegs)))), nil
+			return int(min(st[1], fifoSize-2-byte(len(statusRegs)))), nil
 		}
 		d.waitIRQ(rereadInterval)
 	}
@@ -148,45 +163,44 @@ func (d *Dev) collect(f frame, want int) (answer, error) {
 			return answer{}, err
 		}
 	}
-	return d.judge([5]byte(got), got[len(statusRegs):][:want])
+	st := status{got[0], got[1], got[2], got[3], got[4], got[5]}
+	return st.judge(got[len(statusRegs):][:want])
 }
 
-// judge turns the status registers into an answer or an error, in the order of
-// what invalidates what.
-func (d *Dev) judge(st [5]byte, data []byte) (answer, error) {
-	irq, errs, level := st[0], st[1], int(st[2])
+// judge turns status and FIFO into an answer or an error, in the order of what
+// invalidates what. A receiver at work is not silence, whatever it has so far.
+func (st status) judge(data []byte) (answer, error) {
 	switch {
-	case irq&irqSet != 0 || errs&errReserved != 0 || level > fifoSize:
+	case st.irq&irqSet != 0 || st.err&errReserved != 0 || st.level > fifoSize:
 		return answer{}, errGarbled
-	case errs&errTemp != 0:
+	case st.err&errTemp != 0:
 		return answer{}, errHot
-	case irq&irqTx == 0:
+	case st.irq&irqTx == 0:
 		return answer{}, errDeaf
-	case errs&errColl != 0 && level > 0:
-		return collision(st, data)
-	case errs&(errOverflow|errColl|errProtocol|errParity) != 0:
+	case st.err&errColl != 0 && st.level > 0:
+		return st.collision(data)
+	case st.err&(errOverflow|errColl|errProtocol|errParity) != 0:
 		return answer{}, errFraming
-	case irq&irqRx == 0 && level == 0:
+	case st.irq&irqRx == 0 && st.level == 0 && st.status2&modemState != receiving:
 		return answer{}, errSilence
-	case irq&irqRx == 0:
-		d.slack = min(2*d.slack, maxSlack)
-		return answer{}, errPartial
-	case level != len(data) || st[3]&rxLastBits != 0:
+	case st.irq&irqRx == 0:
+		return answer{}, errLate
+	case int(st.level) != len(data) || st.control&rxLastBits != 0:
 		return answer{}, errPartial
 	}
 	return answer{data: data}, nil
 }
 
 // collision finds the first collided bit; MFRC522 rev. 3.9, 9.3.1.15.
-func collision(st [5]byte, data []byte) (answer, error) {
-	if st[4]&collInvalid != 0 {
+func (st status) collision(data []byte) (answer, error) {
+	if st.coll&collInvalid != 0 {
 		return answer{}, errCollided
 	}
-	pos := int(st[4] & collPos)
+	pos := int(st.coll & collPos)
 	if pos == 0 {
 		pos = 32
 	}
-	return answer{data: data[:min(len(data), int(st[2]))], coll: pos}, nil
+	return answer{data: data[:min(len(data), int(st.level))], coll: pos}, nil
 }
 
 // What a status burst says about a chip that does not do its work.

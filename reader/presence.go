@@ -11,7 +11,7 @@ const (
 	// maxCards bounds how many cards are held at once; a wallet has fewer.
 	maxCards = 12
 	// maxBad bounds how often one enumeration begins again.
-	maxBad = 6
+	maxBad = 8
 	// maxEnumeration bounds its time.
 	maxEnumeration = 300 * time.Millisecond
 	// Silence in removeMisses polls in a row, and for removeAfter, is absence.

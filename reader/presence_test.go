@@ -65,8 +65,8 @@ func TestRemovalAndReturnTapAgain(t *testing.T) {
 	r.chip.Remove(c)
 	left := r.chip.Now()
 	r.run(500 * time.Millisecond)
-	if at := when[reader.Removed](r, 0); at < left+150*time.Millisecond || at > left+300*time.Millisecond {
-		t.Errorf("got Removed %v after the card left, want 150 to 300 ms", at-left)
+	if at := when[reader.Removed](r, 0); at < left+100*time.Millisecond || at > left+300*time.Millisecond {
+		t.Errorf("got Removed %v after the card left, want 100 to 300 ms", at-left)
 	}
 	r.chip.Put(c)
 	r.run(time.Second)

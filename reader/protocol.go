@@ -32,7 +32,7 @@ var (
 )
 
 // identify asks the ACTIVE card p for its ATS, and a DESFire for its version,
-// and leaves it in HALT, or in IDLE if it does not know RATS. Only a Fault is an
+// and leaves it in HALT. Only a Fault is an
 // error: a card that keeps silent is a card all the same.
 func (d *Dev) identify(p *picc) error {
 	if !p.card.SAK().Complete() || !d.asksATS(p.card.SAK()) {
@@ -46,7 +46,7 @@ func (d *Dev) identify(p *picc) error {
 		if p.card.SAK().TCL() {
 			p.card.Notes = append(p.card.Notes, mifare.NoteSilentRATS)
 		}
-		return nil
+		return d.haltAgain(p)
 	case err != nil:
 		p.card.Notes = append(p.card.Notes, mifare.NoteBadATS)
 		return d.deselect()
@@ -69,8 +69,19 @@ func (d *Dev) asksATS(s mifare.SAK) bool {
 	return s.TCL()
 }
 
+// haltAgain halts a card that a command unknown to it sent back to IDLE.
+func (d *Dev) haltAgain(p *picc) error {
+	_, err := d.request(reqa, false)
+	if err == nil {
+		err = d.reselect(p)
+	}
+	if broken(err) {
+		return err
+	}
+	return d.halt()
+}
+
 // rats sends RATS and returns the ATS, believed only if CRC_A and TL are right.
-// A damaged answer is asked for once more: a PICC in PROTOCOL ignores it.
 func (d *Dev) rats() ([]byte, error) {
 	tx := mifare.AppendCRCA(append(d.tx[:0], rats, ratsParam))
 	ats, err := d.block(tx, activationTime)

@@ -164,14 +164,22 @@ func (d *Dev) cycle() ([]Event, time.Duration) {
 	began := d.clock.Now()
 	if !d.up {
 		d.revive()
-		return d.events, d.backOff
+		return d.events, d.rest()
 	}
 	if err := d.poll(); err != nil {
 		d.repair(err)
-		return d.events, 0
+		return d.events, d.rest()
 	}
 	d.working()
 	return d.events, d.opts.Poll - (d.clock.Now() - began)
+}
+
+// rest is how long to wait after a Fault: not at all if it was repaired.
+func (d *Dev) rest() time.Duration {
+	if d.up {
+		return 0
+	}
+	return d.backOff
 }
 
 // pause waits for wait in pieces, so that the end of ctx is noticed soon.
@@ -213,6 +221,17 @@ func (d *Dev) Scan() ([]mifare.Card, error) {
 		return true
 	})
 	return cards, d.unproven(errors.Join(err, d.fieldCycle()))
+}
+
+// Halt switches the field off. Run and Scan switch it on again.
+func (d *Dev) Halt() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.up = false
+	d.bus.write(commandReg, cmdIdle)
+	d.bus.write(txControlReg, antennaOff)
+	_, err := d.bus.do()
+	return err
 }
 
 // unproven notes that a chip after a Fault has to be brought up again.

@@ -1,6 +1,7 @@
 package reader
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -56,25 +57,38 @@ var ladder = [rungs]remedy{
 }
 
 // repair climbs the ladder until the configuration reads back right. A Fault
-// soon after the last repair starts one rung above it. If nothing helps, the
-// reader is down.
+// soon after the last repair starts one rung above it; past the last one, or if
+// nothing helps, the reader is down.
 func (d *Dev) repair(cause error) {
 	d.note(cause)
-	now := d.clock.Now()
-	if now-d.repaired > escalation {
+	defer d.checkLost()
+	if errors.Is(cause, errHot) {
+		d.down()
+		return
+	}
+	if d.clock.Now()-d.repaired > escalation {
 		d.rung = rungIgnore
 	}
-	for ; d.rung < rungs; d.rung++ {
-		d.tried[d.rung]++
-		if ladder[d.rung].try(d) == nil && d.verify() == nil {
-			d.events = append(d.events, Recovered{Err: cause, Step: ladder[d.rung].name})
-			d.repaired = d.clock.Now()
-			d.rung = min(d.rung+1, rungSlow)
-			return
+	for d.rung < rungs {
+		r := d.rung
+		d.rung++
+		d.tried[r]++
+		if ladder[r].try(d) != nil || d.verify() != nil {
+			continue
 		}
+		d.repaired = d.clock.Now()
+		if r > rungIgnore {
+			d.events = append(d.events, Recovered{Err: cause, Step: ladder[r].name})
+		}
+		return
 	}
-	d.up, d.backOff = false, firstBackOff
-	d.checkLost()
+	d.down()
+}
+
+// down gives up until the next attempt of revive, later each time.
+func (d *Dev) down() {
+	d.up = false
+	d.backOff = min(max(2*d.backOff, firstBackOff), maxBackOff)
 }
 
 // note remembers a Fault.
@@ -101,38 +115,56 @@ func (d *Dev) working() {
 	if d.state == StateLost {
 		d.events = append(d.events, Back{Down: d.clock.Now() - d.downSince})
 	}
-	d.state = StateReady
+	d.state, d.backOff = StateReady, 0
 }
 
 // revive makes one attempt to bring up a reader that is down.
 func (d *Dev) revive() {
-	if err := d.bringUp(); err != nil {
-		d.note(err)
-		d.checkLost()
-		d.backOff = min(max(2*d.backOff, firstBackOff), maxBackOff)
-		return
+	err := d.cooled()
+	if err == nil {
+		err = d.bringUp()
 	}
-	d.backOff = 0
+	if err != nil {
+		d.note(err)
+		d.down()
+		d.checkLost()
+	}
+}
+
+// cooled waits out an overheating: MFRC522 rev. 3.9, 9.3.1.9. A reset would only
+// hide it.
+func (d *Dev) cooled() error {
+	if !errors.Is(d.lastErr, errHot) {
+		return nil
+	}
+	d.bus.write(status2Reg, tempClear)
+	d.bus.read(errorReg)
+	got, err := d.bus.do()
+	if err == nil && got[0]&errTemp != 0 {
+		err = errHot
+	}
+	return err
 }
 
 // bringUp resets and configures the chip at the highest speed at which it
 // answers reliably.
 func (d *Dev) bringUp() error {
-	var err error
+	var first error
 	for _, f := range []physic.Frequency{d.opts.MaxSpeed, 4 * physic.MegaHertz, physic.MegaHertz} {
-		if f > d.opts.MaxSpeed || d.setSpeed(f) != nil {
+		if first != nil && f >= d.opts.MaxSpeed {
 			continue
 		}
-		if err = d.hardStart(); err == nil {
+		err := d.setSpeed(f)
+		if err == nil {
+			err = d.hardStart()
+		}
+		if err == nil {
 			d.up = true
 			return nil
 		}
-		var f *Fault
-		if errors.As(err, &f) && f.Kind == FaultSPI {
-			return err
-		}
+		first = cmp.Or(first, err)
 	}
-	return err
+	return first
 }
 
 // setSpeed changes the SPI clock, if the port can.
@@ -144,10 +176,10 @@ func (d *Dev) setSpeed(f physic.Frequency) error {
 		LimitSpeed(physic.Frequency) error
 	})
 	if !ok {
-		return errors.New("port without LimitSpeed")
+		return &Fault{Kind: FaultSPI, Err: errors.New("port cannot change its speed")}
 	}
 	if err := l.LimitSpeed(f); err != nil {
-		return err
+		return &Fault{Kind: FaultSPI, Err: err}
 	}
 	d.speed = f
 	return nil
@@ -217,24 +249,29 @@ func (d *Dev) awaitReady() error {
 
 // probe reads the version until it is sure that a chip answers.
 func (d *Dev) probe() error {
-	v, err := d.bus.readOne(versionReg)
+	for range 5 {
+		d.bus.read(versionReg)
+	}
+	got, err := d.bus.do()
 	if err != nil {
 		return err
 	}
-	for range 4 {
-		again, err := d.bus.readOne(versionReg)
-		if err != nil {
-			return err
-		}
+	v := got[0]
+	for _, again := range got {
 		if again != v {
 			return &Fault{Kind: FaultWiring, Err: fmt.Errorf("version reads 0x%02X, then 0x%02X", v, again)}
 		}
 	}
 	if v == 0x00 || v == 0xFF {
-		return &Fault{Kind: FaultWiring, Err: fmt.Errorf("no chip answers: version reads 0x%02X", v)}
+		return noChip(v)
 	}
 	d.version37 = v
 	return nil
+}
+
+// noChip is the Fault of a bus that reads v everywhere.
+func noChip(v byte) error {
+	return &Fault{Kind: FaultWiring, Err: fmt.Errorf("no chip answers: version reads 0x%02X", v)}
 }
 
 // testBus writes a pattern to the FIFO and reads it back in a burst and one by
@@ -325,6 +362,9 @@ func (d *Dev) verify() error {
 
 // compare judges a health read; command is what commandReg should show.
 func (d *Dev) compare(got []byte, command byte) error {
+	if v := got[len(got)-1]; v == 0x00 || v == 0xFF {
+		return noChip(v)
+	}
 	for i, v := range got {
 		want := d.shadow[i]
 		switch healthRegs[i] {

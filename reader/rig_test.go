@@ -2,7 +2,9 @@ package reader_test
 
 import (
 	"context"
+	"encoding/hex"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -149,3 +151,5 @@ func (r *rig) scan() []mifare.Card {
 	}
 	return cards
 }
+
+func hexUID(b []byte) string { return strings.ToUpper(hex.EncodeToString(b)) }
