@@ -136,6 +136,8 @@ var table = []Row{
 
 	// T=CL. An ATS of 06 75 77 81 02 80 is every DESFire's.
 	{desfire, Likely, "20", "", "", "067577810280", "", "", "MIFARE DESFire", "P L W O S"},
+	{desfire, Family, "20", "4403|0403", "", "0675????0280", "", "", "MIFARE DESFire with interface bytes of its own", "W"},
+	{desfire, Family, "20", "0403", "08??????|80??????", "-", "", "", "MIFARE DESFire with a random UID, that gave no ATS", "O"},
 	{ntag4xx, Certain, "20", "", "", "067777710280", "", "", "NTAG 424 DNA", "O"},
 	{desfire, Family, "20", "", "", "067533810200", "", "", "magic DESFire, anticollision only", "M"},
 	{desfire, Family, "20", "4403", double, "-", "", "", "MIFARE DESFire that gave no ATS", "O"},

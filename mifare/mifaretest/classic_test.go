@@ -151,6 +151,32 @@ func TestClassicEndsOfASession(t *testing.T) {
 	}
 }
 
+func TestClassicNAKsWhatItCannotRead(t *testing.T) {
+	for name, tc := range map[string]struct {
+		spoil func(*mifaretest.Frame)
+		want  byte
+	}{
+		"parity":  {func(f *mifaretest.Frame) { f.Parity[1] ^= 1 }, 0x1},
+		"a bit":   {func(f *mifaretest.Frame) { f.Data[1] ^= 4; f.Parity[1] ^= 1 }, 0x1},
+		"nothing": {func(*mifaretest.Frame) {}, 0x0},
+	} {
+		p := active(t, "classic-1k")
+		if !p.auth(0x60, 4, transportKey) {
+			t.Fatal("got no authentication, want one")
+		}
+		f := p.cipher.Encrypt(sealed(0x30, 0x08)) // of another sector
+		tc.spoil(&f)
+		r, _ := p.card.Answer(f)
+		nak, _ := p.cipher.Decrypt(r.Frame)
+		if nak.Bits != 4 || nak.Data[0] != tc.want {
+			t.Errorf("%s spoiled: got %d bits % x, want NAK %x", name, nak.Bits, nak.Data, tc.want)
+		}
+		if got := p.card.State(); got != "IDLE" {
+			t.Errorf("%s spoiled: got %s, want IDLE", name, got)
+		}
+	}
+}
+
 func TestClassicAccessBits(t *testing.T) {
 	p := active(t, "classic-1k")
 	keyB := [6]byte{0xB0, 1, 2, 3, 4, 5}
