@@ -65,10 +65,39 @@ func openFile(path string, s schema) (*sql.DB, error) {
 	}
 	if err := prepare(db, s); err != nil {
 		db.Close()
-		if damaged(err) {
-			err = fmt.Errorf("%w: %w", errUnfit, err)
-		}
-		return nil, err
+		return nil, unfit(err)
+	}
+	return db, nil
+}
+
+// openOrRecover is openFile, but puts a file that is unfit aside, begins a new
+// one and says so. check, if any, looks at a file that is there.
+func openOrRecover(path string, s schema, check func(*sql.DB, int64) error) (db *sql.DB, recovered string, err error) {
+	db, err = openChecked(path, s, check)
+	if !errors.Is(err, errUnfit) {
+		return db, "", err
+	}
+	aside, moveErr := quarantine(path)
+	if moveErr != nil {
+		return nil, "", errors.Join(err, moveErr)
+	}
+	recovered = fmt.Sprintf("%s was unusable (%v): kept as %s, begun anew", path, err, aside)
+	db, err = openFile(path, s)
+	return db, recovered, err
+}
+
+func openChecked(path string, s schema, check func(*sql.DB, int64) error) (*sql.DB, error) {
+	db, err := openFile(path, s)
+	if err != nil || check == nil {
+		return db, err
+	}
+	st, err := os.Stat(path)
+	if err == nil {
+		err = check(db, st.Size())
+	}
+	if err != nil {
+		db.Close()
+		return nil, unfit(err)
 	}
 	return db, nil
 }
@@ -145,13 +174,13 @@ func quickCheck(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// damaged tells a file at fault from a disk, a right or a lock at fault.
-func damaged(err error) bool {
+// unfit tells a file at fault from a disk, a right or a lock at fault.
+func unfit(err error) error {
 	var e sqlite3.Error
-	if errors.As(err, &e) {
-		return e.Code == sqlite3.ErrCorrupt || e.Code == sqlite3.ErrNotADB
+	if errors.As(err, &e) && (e.Code == sqlite3.ErrCorrupt || e.Code == sqlite3.ErrNotADB) {
+		return fmt.Errorf("%w: %w", errUnfit, err)
 	}
-	return errors.Is(err, errUnfit)
+	return err
 }
 
 // full says whether the disk or the file's limit had no more room.

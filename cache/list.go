@@ -55,7 +55,7 @@ func OpenList(path string) (*List, error) {
 }
 
 func (l *List) open() (err error) {
-	l.write, l.recovered, err = openOrRecover(l.path, listSchema)
+	l.write, l.recovered, err = openOrRecover(l.path, listSchema, nil)
 	if err != nil {
 		return err
 	}
@@ -65,21 +65,6 @@ func (l *List) open() (err error) {
 	l.lookup, err = l.read.Prepare(`SELECT f.list, f.epoch, f.version, f.digest, f.count, f.issued, e.uid IS NOT NULL, e.account, e.more
 		FROM inforce f LEFT JOIN entry e ON e.gen = f.gen AND e.uid = ?`)
 	return err
-}
-
-// openOrRecover puts a file aside that is unfit, and says so.
-func openOrRecover(path string, s schema) (db *sql.DB, recovered string, err error) {
-	db, err = openFile(path, s)
-	if !errors.Is(err, errUnfit) {
-		return db, "", err
-	}
-	aside, moveErr := quarantine(path)
-	if moveErr != nil {
-		return nil, "", errors.Join(err, moveErr)
-	}
-	recovered = fmt.Sprintf("%s was unusable (%v): kept as %s, begun anew", path, err, aside)
-	db, err = openFile(path, s)
-	return db, recovered, err
 }
 
 // Recovered says in words which file was put aside by OpenList and why, "" if

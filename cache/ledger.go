@@ -1,0 +1,278 @@
+package cache
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"badged/session"
+)
+
+// ledgerSchema numbers the records of all ledgers that this file has held in
+// one row id: no = ledger.base + seq. Record bodies are the RFC 8785 form; a
+// record's hash is not stored, it is the SHA-256 of its body.
+var ledgerSchema = schema{application: 0x62646c67, version: 1, tables: `
+CREATE TABLE ledger (base INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, why TEXT NOT NULL, opened TEXT NOT NULL);
+CREATE TABLE record (no INTEGER PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE state (station TEXT PRIMARY KEY, body BLOB) WITHOUT ROWID;
+CREATE TABLE mark (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE telemetry (no INTEGER PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE anchor (no INTEGER PRIMARY KEY, boot TEXT NOT NULL, up INTEGER NOT NULL, wall INTEGER NOT NULL);
+CREATE TABLE head (list TEXT PRIMARY KEY, epoch INTEGER, version INTEGER) WITHOUT ROWID;
+CREATE TABLE spent (no INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);`}
+
+// LedgerOpts are the terms of a ledger. Gateway and Stamp must be set.
+type LedgerOpts struct {
+	// Gateway is named in LedgerOpened.
+	Gateway string
+	// Stamp is the time now, for LedgerOpened.
+	Stamp func() session.Stamp
+	// BrokerAck takes a broker's word for the backend's: what is taken is
+	// committed. For sites whose backend cannot acknowledge.
+	BrokerAck bool
+	// MaxBytes is the size of the file from which on new sessions are refused;
+	// 0 is 1 GiB.
+	MaxBytes int64
+	// Reserve is the room kept on the disk so that running sessions end on a
+	// full one; 0 is 4 MiB.
+	Reserve int64
+	// Telemetry is how many entries the ring holds; 0 is 10,000.
+	Telemetry int
+}
+
+func (o LedgerOpts) withDefaults() LedgerOpts {
+	if o.MaxBytes == 0 {
+		o.MaxBytes = 1 << 30
+	}
+	if o.Reserve == 0 {
+		o.Reserve = 4 << 20
+	}
+	if o.Telemetry == 0 {
+		o.Telemetry = 10_000
+	}
+	return o
+}
+
+var _ session.Journal = (*Ledger)(nil)
+
+// Ledger is the billing ledger with everything that must not be lost: records,
+// the states of the stations, how far the outbox has come, ratchets. Commits
+// are made one after the other; each is one flush of the disk.
+type Ledger struct {
+	path      string
+	opts      LedgerOpts
+	lock      *os.File
+	db        *sql.DB
+	reserve   reserve
+	changed   chan struct{}
+	recovered string
+	at        func(point string) // failpoint of the crash tests, nil otherwise
+
+	mu   sync.Mutex // of the two below, and over each change of the file
+	id   string
+	base uint64
+}
+
+// OpenLedger opens the ledger at path or begins one. A file that is damaged or
+// foreign, or whose records do not hash as they should, is put aside and a new
+// ledger begun: see Recovered. It is an error if the folder cannot be written
+// or another process has the ledger.
+func OpenLedger(path string, o LedgerOpts) (*Ledger, error) {
+	lock, err := lockFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("open ledger: %w", err)
+	}
+	o = o.withDefaults()
+	l := &Ledger{path: path, opts: o, lock: lock, changed: make(chan struct{}, 1), reserve: reserve{path + ".reserve", o.Reserve}}
+	if err := l.open(); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("open ledger %s: %w", path, err)
+	}
+	l.wake()
+	return l, nil
+}
+
+func (l *Ledger) open() (err error) {
+	l.reserve.ensure() // no reserve, no new session: Commit says so
+	l.db, l.recovered, err = openOrRecover(l.path, ledgerSchema, checkLedger)
+	if err != nil {
+		return err
+	}
+	why := "new"
+	if l.recovered != "" {
+		why = "damaged"
+	}
+	return l.change("begin ledger", func(tx *sql.Tx) error {
+		var base sql.Null[uint64]
+		if err := tx.QueryRow("SELECT max(base) FROM ledger").Scan(&base); err != nil {
+			return err
+		}
+		if !base.Valid {
+			return l.begin(tx, why)
+		}
+		l.base = base.V
+		return tx.QueryRow("SELECT id FROM ledger WHERE base = ?", base.V).Scan(&l.id)
+	})
+}
+
+// begin opens a new ledger after whatever the file holds: with a new random id
+// and LedgerOpened as its first record.
+func (l *Ledger) begin(tx *sql.Tx, why string) error {
+	end, _, err := lastRecord(tx)
+	if err != nil {
+		return err
+	}
+	before := l.id
+	l.id, l.base = strings.ToLower(rand.Text()), end
+	at := l.opts.Stamp()
+	opened, err := at.MarshalJSON()
+	if err != nil {
+		return err
+	}
+	if _, err := tx.Exec("INSERT INTO ledger VALUES (?, ?, ?, ?)", l.base, l.id, why, string(opened)); err != nil {
+		return err
+	}
+	for name, at := range map[string]uint64{markTaken: l.base, markCommitted: l.base, markReplay: 0, markReplayEnd: 0} {
+		if err := setMark(tx, name, at); err != nil {
+			return err
+		}
+	}
+	return l.append(tx, []session.Record{session.LedgerOpened{Gateway: l.opts.Gateway, Before: before, Why: why, At: at}})
+}
+
+// Recovered says in words which file was put aside by OpenLedger and why, "" if
+// none was.
+func (l *Ledger) Recovered() string { return l.recovered }
+
+// Changed is sent to after commits that added records or telemetry, and once
+// at the start. One receiver.
+func (l *Ledger) Changed() <-chan struct{} { return l.changed }
+
+func (l *Ledger) wake() {
+	select {
+	case l.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Close ends all use of the ledger.
+func (l *Ledger) Close() error {
+	var err error
+	if l.db != nil {
+		err = l.db.Close()
+	}
+	return errors.Join(err, l.lock.Close())
+}
+
+// Commit makes states, records and telemetry durable, all or nothing, in one
+// flush. It is session.ErrFull where there is no room left for a new session
+// (a Started record); anything else may use up the reserve. ctx is not looked
+// at: an end must not be lost because somebody is in a hurry.
+func (l *Ledger) Commit(_ context.Context, c session.Commit) error {
+	starting := starts(c.Records)
+	if starting {
+		if err := l.room(); err != nil {
+			return err
+		}
+	}
+	write := func(tx *sql.Tx) error { return l.put(tx, c) }
+	err := l.change("commit", write)
+	if full(err) && starting {
+		return fmt.Errorf("%w: %w", session.ErrFull, err)
+	}
+	if full(err) && l.reserve.release() {
+		err = l.change("commit", write)
+	}
+	if err == nil && len(c.Records)+len(c.Telemetry) > 0 {
+		l.wake()
+	}
+	return err
+}
+
+func (l *Ledger) put(tx *sql.Tx, c session.Commit) error {
+	for station, state := range c.States {
+		if _, err := tx.Exec("INSERT OR REPLACE INTO state VALUES (?, ?)", station, state); err != nil {
+			return err
+		}
+	}
+	if err := l.append(tx, c.Records); err != nil {
+		return err
+	}
+	return l.ring(tx, c.Telemetry)
+}
+
+// States returns the states as the last Commit left them.
+func (l *Ledger) States(ctx context.Context) (map[string][]byte, error) {
+	rows, err := l.db.QueryContext(ctx, "SELECT station, body FROM state")
+	if err != nil {
+		return nil, fmt.Errorf("read states: %w", err)
+	}
+	defer rows.Close()
+	states := map[string][]byte{}
+	for rows.Next() {
+		var station string
+		var body []byte
+		if err := rows.Scan(&station, &body); err != nil {
+			return nil, fmt.Errorf("read states: %w", err)
+		}
+		states[station] = body
+	}
+	return states, rows.Err()
+}
+
+// Prune removes records that the backend has committed and that are older than
+// retention by the wall clock in them, at most 1,000 in one commit, and says
+// whether there may be more. It stops at the first that is not so old; records
+// whose time is unknown go with the next that is known. The last record stays,
+// whatever its age.
+func (l *Ledger) Prune(_ context.Context, now time.Time, retention time.Duration) (more bool, err error) {
+	err = l.change("prune ledger", func(tx *sql.Tx) error {
+		res, err := tx.Exec(`WITH first AS (SELECT no, body ->> '$.at.wall' < ?1 AS old FROM
+				(SELECT no, body FROM record WHERE no <= (SELECT value FROM mark WHERE name = 'committed') ORDER BY no LIMIT 1000)
+				WHERE body ->> '$.at.clock' <> 'unknown')
+			DELETE FROM record WHERE no < (SELECT max(no) FROM record) AND no <= (SELECT max(no) FROM first WHERE old)
+				AND no < coalesce((SELECT min(no) FROM first WHERE NOT old), 1 << 62)`,
+			now.Add(-retention).UTC().Format(wallFormat))
+		if err != nil {
+			return err
+		}
+		n, err := res.RowsAffected()
+		more = n > 0
+		return err
+	})
+	return more && err == nil, err
+}
+
+// change runs f in one transaction, one at a time. An id and base that f has
+// changed hold only if it commits.
+func (l *Ledger) change(what string, f func(*sql.Tx) error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	id, base := l.id, l.base
+	err := inTx(l.db, func(tx *sql.Tx) error {
+		l.reach("begun")
+		if err := f(tx); err != nil {
+			return err
+		}
+		l.reach("written")
+		return nil
+	})
+	if err != nil {
+		l.id, l.base = id, base
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	l.reach("committed")
+	return nil
+}
+
+func (l *Ledger) reach(point string) {
+	if l.at != nil {
+		l.at(point)
+	}
+}

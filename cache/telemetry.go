@@ -1,0 +1,132 @@
+package cache
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"badged/session"
+)
+
+// ring keeps telemetry; where the ring is full the oldest falls out, counted.
+func (l *Ledger) ring(tx *sql.Tx, entries []session.Telemetry) error {
+	for _, t := range entries {
+		body, err := json.Marshal(t)
+		if err != nil {
+			return fmt.Errorf("telemetry %s: %w", t.Type, err)
+		}
+		if _, err := tx.Exec("INSERT INTO telemetry (body) VALUES (?)", string(body)); err != nil {
+			return err
+		}
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	res, err := tx.Exec("DELETE FROM telemetry WHERE no <= (SELECT max(no) FROM telemetry) - ?", l.opts.Telemetry)
+	if err != nil {
+		return err
+	}
+	n, err := res.RowsAffected()
+	if n == 0 || err != nil {
+		return err
+	}
+	_, err = tx.Exec("INSERT INTO mark VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = value + ?2", markDropped, n)
+	return err
+}
+
+// NextTelemetry returns the oldest entries of the ring, up to limit. Of the
+// message only Seq, the place in the ring, and Record are set.
+func (l *Ledger) NextTelemetry(ctx context.Context, limit int) ([]session.Message, error) {
+	rows, err := l.db.QueryContext(ctx, "SELECT no, body FROM telemetry ORDER BY no LIMIT ?", limit)
+	if err != nil {
+		return nil, fmt.Errorf("read telemetry: %w", err)
+	}
+	defer rows.Close()
+	var out []session.Message
+	for rows.Next() {
+		var m session.Message
+		if err := rows.Scan(&m.Seq, &m.Record); err != nil {
+			return nil, fmt.Errorf("read telemetry: %w", err)
+		}
+		out = append(out, m)
+	}
+	return out, rows.Err()
+}
+
+// DropTelemetry removes the entries up to and including upTo from the ring:
+// they were sent.
+func (l *Ledger) DropTelemetry(_ context.Context, upTo uint64) error {
+	return l.change("drop telemetry", func(tx *sql.Tx) error {
+		_, err := tx.Exec("DELETE FROM telemetry WHERE no <= ?", upTo)
+		return err
+	})
+}
+
+// HighestHead is the highest (epoch, version) that RaiseHead was told of the
+// list, zeros if none.
+func (l *Ledger) HighestHead(ctx context.Context, list string) (epoch, version uint64, err error) {
+	err = l.db.QueryRowContext(ctx, "SELECT epoch, version FROM head WHERE list = ?", list).Scan(&epoch, &version)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, 0, nil
+	}
+	return epoch, version, err
+}
+
+// RaiseHead keeps v as the highest head seen of its list. A lower one, or the
+// same, changes nothing and costs no flush.
+func (l *Ledger) RaiseHead(ctx context.Context, v session.ListVersion) error {
+	if err := storable(v); err != nil {
+		return fmt.Errorf("raise list head: %w", err)
+	}
+	epoch, version, err := l.HighestHead(ctx, v.List)
+	if err != nil || v.Compare(session.ListVersion{Epoch: epoch, Version: version}) <= 0 {
+		return err
+	}
+	return l.change("raise list head", func(tx *sql.Tx) error {
+		_, err := tx.Exec(`INSERT INTO head VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET epoch = excluded.epoch, version = excluded.version
+			WHERE (excluded.epoch, excluded.version) > (epoch, version)`, v.List, int64(v.Epoch), int64(v.Version))
+		return err
+	})
+}
+
+// Floor is the last good time that SetFloor was told, the zero time if none.
+func (l *Ledger) Floor(context.Context) (time.Time, error) {
+	ms, err := mark(l.db, markFloor)
+	if ms == 0 || err != nil {
+		return time.Time{}, err
+	}
+	return time.UnixMilli(int64(ms)).UTC(), nil
+}
+
+// SetFloor keeps t as the last good time. A synchronisation replaces it
+// downwards too.
+func (l *Ledger) SetFloor(_ context.Context, t time.Time) error {
+	if t.UnixMilli() < 0 {
+		return fmt.Errorf("set time floor: %v is before 1970", t)
+	}
+	return l.change("set time floor", func(tx *sql.Tx) error { return setMark(tx, markFloor, uint64(t.UnixMilli())) })
+}
+
+// spentIDs is how many ids of commands are remembered. A command also names the
+// connection's nonce, so only those of one connection matter.
+const spentIDs = 4096
+
+// Spend notes the id of a command and says whether this is the first time.
+func (l *Ledger) Spend(_ context.Context, id string) (first bool, err error) {
+	err = l.change("note command", func(tx *sql.Tx) error {
+		res, err := tx.Exec("INSERT OR IGNORE INTO spent (id) VALUES (?)", id)
+		if err != nil {
+			return err
+		}
+		n, err := res.RowsAffected()
+		if first = n == 1; err != nil || !first {
+			return err
+		}
+		_, err = tx.Exec("DELETE FROM spent WHERE no <= (SELECT max(no) FROM spent) - ?", spentIDs)
+		return err
+	})
+	return first && err == nil, err
+}
