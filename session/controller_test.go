@@ -16,20 +16,21 @@ import (
 
 // world is everything round a Controller, in memory; its clock is the bubble's.
 type world struct {
-	mu      sync.Mutex
-	trace   []string // relay moves and commits in the order they happened
-	relay   map[string]bool
-	states  map[string][]byte
-	records []session.TransactionEvent
-	said    []session.Decision
-	shown   []session.Signal
-	entries map[session.IDToken]session.Entry
-	version uint64
-	commit  func(session.Commit) error // what the disk does; nil is well
-	refuses bool                       // the relay does not obey
-	zero    time.Time
-	ids     int
-	alive   int
+	mu         sync.Mutex
+	trace      []string // relay moves and commits in the order they happened
+	relay      map[string]bool
+	states     map[string][]byte
+	records    []session.TransactionEvent
+	said       []session.Decision
+	shown      []session.Signal
+	entries    map[session.IDToken]session.Entry
+	version    uint64
+	commit     func(session.Commit) error // what the disk does; nil is well
+	refuses    bool                       // the relay does not obey
+	unreadable bool                       // the list
+	zero       time.Time
+	ids        int
+	alive      int
 }
 
 type worldPower struct {
@@ -59,6 +60,9 @@ func (w *world) Show(s session.Signal) {
 func (w *world) Lookup(_ context.Context, uid session.IDToken) (session.Listing, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.unreadable {
+		return session.Listing{}, errors.New("database disk image is malformed")
+	}
 	e, ok := w.entries[uid]
 	return session.Listing{Entry: e, Found: ok, List: session.ListVersion{List: "l", Version: w.version}}, nil
 }
@@ -314,5 +318,73 @@ func TestIdleLoopStaysAlive(t *testing.T) {
 		if w.alive < 700 || w.alive > 1500 {
 			t.Errorf("got %d turns in an idle hour, want one every five seconds", w.alive)
 		}
+	})
+}
+
+func TestSelectionWaitsForTheStartThatIsWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		yard := station(session.Charging, "yard")
+		yard.Reader = "yard"
+		c, stop := w.start(t, station(session.Laundry, "w1"), station(session.Laundry, "w2"), yard)
+		defer stop()
+		for _, id := range []string{"w1", "w2", "yard"} {
+			c.Meter(id, session.Sample{})
+		}
+		synctest.Wait()
+		c.Tap("hall", "AAAA0001") // selects, and starts in five seconds
+		synctest.Wait()
+		w.disk(func(session.Commit) error { time.Sleep(20 * time.Second); return nil })
+		c.Tap("yard", "BBBB0001")
+		time.Sleep(10 * time.Second)
+		for range 200 { // more than may wait
+			c.Meter("yard", session.Sample{Register: 5})
+			c.Tap("yard", "AAAA0001")
+		}
+		time.Sleep(3 * time.Minute)
+		w.disk(nil)
+		w.wantTrace(t, "Started", "yard true", "Started", "w1 true")
+		if got := c.Status()[2].Register; got != 5 {
+			t.Errorf("got register %d of the station that was starting, want 5", got)
+		}
+	})
+}
+
+func TestCommandSaysWhenNobodyListens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		c, stop := w.start(t, station(session.Charging, "garage"))
+		if _, err := c.Command(t.Context(), "explode", "garage", ""); err == nil {
+			t.Error("got no error for an unknown command")
+		}
+		stop()
+		if _, err := c.Command(t.Context(), session.CommandStop, "garage", ""); err == nil {
+			t.Error("got no error after the end")
+		}
+		c.Tap("hall", "AAAA0001")
+		c.Meter("garage", session.Sample{})
+	})
+}
+
+func TestListThatCannotBeReadRefusesStrangersOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		c, stop := w.start(t, station(session.Charging, "garage"))
+		defer stop()
+		c.Meter("garage", session.Sample{})
+		c.Tap("hall", "AAAA0001")
+		time.Sleep(time.Minute)
+		w.mu.Lock()
+		w.unreadable = true
+		w.mu.Unlock()
+		c.ListChanged()
+		c.Tap("hall", "BBBB0001")
+		synctest.Wait()
+		if got := w.last(); got.Reason != session.ListUnreadable {
+			t.Errorf("got %q, want ListUnreadable", got.Reason)
+		}
+		c.Tap("hall", "AAAA0001")
+		synctest.Wait()
+		w.wantTrace(t, "Started", "garage true", "garage false", "Ended")
 	})
 }

@@ -63,6 +63,7 @@ func (e BadgeTapped) apply(s *step) {
 	}
 	all := s.options(e, ids)
 	able := slices.DeleteFunc(slices.Clone(all), func(o option) bool { return o.rule.Action == ActionNone })
+	slices.SortStableFunc(able, func(a, b option) int { return s.rank(a) - s.rank(b) })
 	switch {
 	case pending && sel.tap != nil && len(able) > 0:
 		s.choose(e, able, sel.station)
@@ -73,6 +74,19 @@ func (e BadgeTapped) apply(s *step) {
 	default:
 		s.choose(e, able, "")
 	}
+}
+
+// rank orders the options that taps step through by what is most likely meant:
+// whoever charges wants to stop, whoever washes wants another machine.
+func (s *step) rank(o option) int {
+	stop := o.rule.Action == ActionStop
+	switch charging := s.m.stations[o.station].Kind == Charging; {
+	case stop && charging:
+		return 0
+	case stop:
+		return 2
+	}
+	return 1
 }
 
 func dying(o option) bool { return o.rule.Reason == DeadTime }
