@@ -64,6 +64,9 @@ var (
 
 // broken tells whether err is a Fault.
 func broken(err error) bool {
+	if err == nil || err == errSilence {
+		return false // the normal cases, without the allocation of errors.As
+	}
 	var f *Fault
 	return errors.As(err, &f)
 }
