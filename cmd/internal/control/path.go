@@ -9,25 +9,35 @@ import (
 // socketEnv names the variable that stands in for --socket.
 const socketEnv = "BADGED_SOCKET"
 
-// The sockets of an installed gateway and, in DeskDir, of the simulator.
-const (
-	systemSocket = "/run/badged/control.sock"
-	deskSocket   = "control.sock"
-)
+// GatewaySocket is the name of the gateway's socket: at the desk in DeskDir.
+const GatewaySocket = "control.sock"
 
-// SocketPath is where the gateway's door is: flag if it is given, else
-// $BADGED_SOCKET, else the installed gateway's if it exists, else the desk's.
-func SocketPath(flag string) string {
+// systemSocket is that of an installed gateway.
+const systemSocket = "/run/badged/" + GatewaySocket
+
+// DaemonSocket is where an installed gateway opens its door: flag if it is
+// given, else $BADGED_SOCKET, else /run/badged/control.sock.
+func DaemonSocket(flag string) string {
 	if flag != "" {
 		return flag
 	}
 	if env := os.Getenv(socketEnv); env != "" {
 		return env
 	}
-	if _, err := os.Stat(systemSocket); err == nil {
-		return systemSocket
+	return systemSocket
+}
+
+// SocketPath is where a gateway's door is to be found: as DaemonSocket, but
+// where no installed gateway has opened its door, the desk's.
+func SocketPath(flag string) string {
+	path := DaemonSocket(flag)
+	if path != systemSocket {
+		return path
 	}
-	return filepath.Join(DeskDir(), deskSocket)
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	return filepath.Join(DeskDir(), GatewaySocket)
 }
 
 // DeskDir is the simulator's default state folder, under $XDG_STATE_HOME, or

@@ -1,0 +1,60 @@
+# make run   the whole gateway at a desk, no hardware
+# make test  every test
+# All other targets are for developers and packagers.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
+LDFLAGS = -s -w -X main.version=$(VERSION)
+TAGS = osusergo,netgo,sqlite_omit_load_extension
+STATIC = CGO_ENABLED=1 GOOS=linux go build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS) -linkmode external -extldflags -static'
+PROGRAMS = ./cmd/badged ./cmd/badgectl
+
+export CGO_ENABLED = 1
+
+.PHONY: run test build check bench fuzz demo arm64 armhf armv6 install clean tools
+
+run: build
+	./bin/badgesim
+
+test: tools
+	go test -race -timeout 15m ./...
+
+build:
+	@sh .ci/need go gcc
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+demo: build
+	./bin/badgesim --demo
+
+tools:
+	@sh .ci/need go gcc mosquitto mosquitto_sub
+
+check:
+	@test -z "$$(gofmt -l .)" || { echo "gofmt these:"; gofmt -l .; exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+bench:
+	go test -run '^$$' -bench . -benchmem ./...
+
+fuzz:
+	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep ^Fuzz); do \
+		go test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-20s} $$p || exit 1; done; done
+
+# The armv6 build runs on every 32-bit Pi: Debian's armhf libc needs ARMv7, so a
+# static build with the soft-float compiler is the one that a Pi 1 or Zero runs.
+arm64:
+	@sh .ci/need aarch64-linux-gnu-gcc
+	GOARCH=arm64 CC=aarch64-linux-gnu-gcc $(STATIC) -o bin/arm64/ $(PROGRAMS)
+armhf:
+	@sh .ci/need arm-linux-gnueabihf-gcc
+	GOARCH=arm GOARM=7 CC=arm-linux-gnueabihf-gcc $(STATIC) -o bin/armhf/ $(PROGRAMS)
+armv6:
+	@sh .ci/need arm-linux-gnueabi-gcc
+	GOARCH=arm GOARM=6 CC=arm-linux-gnueabi-gcc $(STATIC) -o bin/armv6/ $(PROGRAMS)
+
+install: build
+	install -D -m 755 -t $(DESTDIR)/usr/bin bin/badged bin/badgectl
+
+clean:
+	rm -rf bin dist

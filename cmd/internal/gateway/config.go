@@ -1,0 +1,331 @@
+package gateway
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"badged/mifare"
+	"badged/session"
+)
+
+// Config is a gateway's config file, checked and with its defaults filled in.
+// Paths are absolute.
+type Config struct {
+	File string // where it was read from
+	// Version and Socket are the program's to fill in, not the file's.
+	Version string // of the software
+	Socket  string // of the local door
+
+	ID      string // in topics, client id and user name at the broker
+	Site    string
+	Billing session.Billing
+	// Language is of texts for people whose badge names none.
+	Language string
+	Timezone *time.Location
+	State    string // the folder of the databases
+	PlainUID bool   // records carry UIDs as they are, not as HMACs
+	SiteKey  string // file with the HMAC's key; "" makes one in State
+	// MaxSessionsPerAccount is 0 for no limit.
+	MaxSessionsPerAccount int
+
+	Broker   Broker
+	List     ListConfig
+	Readers  []Reader
+	Stations []Station
+	Panel    Panel
+
+	lines index // where each key stands in File
+}
+
+// Broker is the MQTT broker and how to get in.
+type Broker struct {
+	URL           *url.URL
+	CA, Cert, Key string // files; "" where not used
+	User          string // default: the gateway's id
+	PasswordFile  string
+	AckByBroker   bool // a PUBACK counts as the backend's acknowledgement
+	RetryMin      time.Duration
+	RetryMax      time.Duration
+}
+
+// ListConfig is the list of badges and who may sign it.
+type ListConfig struct {
+	Name   string
+	Keys   string // file with a JWK Set
+	MaxAge time.Duration
+}
+
+// Reader is one MFRC522.
+type Reader struct {
+	Name     string
+	SPI      string // device node
+	SpeedMHz float64
+	Reset    string // line name, "" where not wired
+	IRQ      string // line name, "" where not wired
+	GainDB   int
+	Poll     time.Duration
+	Cards    mifare.Policy
+}
+
+// Station is one machine: what the session machine knows of it, and its wires.
+type Station struct {
+	session.StationConfig
+	Serial         string // of the wallbox, for people
+	Relay          string // line name
+	RelayActiveLow bool
+	Plug           string // line name, "" where there is none
+	Select         string // line name, "" where there is none
+	Meter          Meter
+}
+
+// Meter is how a station is metered.
+type Meter struct {
+	Type         string // s0, modbus-tcp, modbus-rtu, none
+	Pin          string
+	PulsesPerKWh int
+	Address      string // host:port, or a serial device
+	Unit         int
+	Model        string
+}
+
+// Panel has the lines of the lights and the buzzer, and the display's bus; each may be "".
+type Panel struct{ Green, Red, Buzzer, Display string }
+
+// idPattern is what may stand in topics.
+var idPattern = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
+
+// Load reads and checks a config file. What is wrong in it comes back as a
+// *ConfigError with every problem found.
+func Load(path string) (Config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("open config: %w", err)
+	}
+	defer f.Close()
+	return parseConfig(f, path)
+}
+
+func parseConfig(r io.Reader, path string) (Config, error) {
+	doc, err := io.ReadAll(io.LimitReader(r, 1<<20))
+	if err != nil {
+		return Config{}, fmt.Errorf("read config: %w", err)
+	}
+	var raw file
+	if err := toml.NewDecoder(bytes.NewReader(doc)).DisallowUnknownFields().Decode(&raw); err != nil {
+		return Config{}, &ConfigError{path, decodeProblems(err)}
+	}
+	p := &problems{ix: indexLines(doc)}
+	dir, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return Config{}, fmt.Errorf("config folder: %w", err)
+	}
+	c := raw.config(p, dir)
+	c.File, c.lines = path, p.ix
+	c.check(p)
+	return c, p.err(path)
+}
+
+// config fills in defaults and checks each value by itself.
+func (f *file) config(p *problems, dir string) Config {
+	c := Config{
+		ID:                    p.id("gateway.id", f.Gateway.ID),
+		Site:                  p.id("gateway.site", f.Gateway.Site),
+		Billing:               session.Billing(p.oneOf("gateway.billing", f.Gateway.Billing, "", "managed", "statements")),
+		Language:              p.oneOf("gateway.language", f.Gateway.Language, "en", "de", "fr", "it", "en"),
+		Timezone:              p.zone("gateway.timezone", f.Gateway.Timezone),
+		State:                 beside(dir, p.need("gateway.state", f.Gateway.State, `a folder, such as "/var/lib/badged"`)),
+		PlainUID:              p.oneOf("gateway.uid", f.Gateway.UID, "hmac", "hmac", "plain") == "plain",
+		SiteKey:               beside(dir, f.Gateway.SiteKey),
+		MaxSessionsPerAccount: int(p.within("gateway.max_sessions_per_account", float64(f.Gateway.MaxPerUser), 0, 0, 1000)),
+		Broker:                f.Broker.config(p, dir),
+		List: ListConfig{
+			Name:   p.id("list.name", f.List.Name),
+			Keys:   beside(dir, p.need("list.keys", f.List.Keys, `a file with a JWK Set, such as "list-keys.jwks"`)),
+			MaxAge: f.List.MaxAge.or(30 * 24 * time.Hour),
+		},
+		Panel: Panel(f.Panel),
+	}
+	for i, r := range f.Reader {
+		c.Readers = append(c.Readers, r.config(p, fmt.Sprintf("reader[%d]", i)))
+	}
+	for i, s := range f.Station {
+		c.Stations = append(c.Stations, s.config(p, fmt.Sprintf("station[%d]", i), c.Timezone))
+	}
+	return c
+}
+
+func (b brokerTable) config(p *problems, dir string) Broker {
+	out := Broker{
+		CA: beside(dir, b.CA), Cert: beside(dir, b.Cert), Key: beside(dir, b.Key),
+		User: b.User, PasswordFile: beside(dir, b.PasswordFile),
+		AckByBroker: p.oneOf("broker.ack", b.Ack, "backend", "backend", "broker") == "broker",
+		RetryMin:    b.RetryMin.or(time.Second),
+		RetryMax:    b.RetryMax.or(5 * time.Minute),
+	}
+	u, err := url.Parse(p.need("broker.url", b.URL, `such as "tls://broker.example.org:8883"`))
+	if b.URL != "" && (err != nil || u.Host == "" || !slices.Contains([]string{"tcp", "mqtt", "tls", "ssl", "mqtts"}, u.Scheme)) {
+		p.add("broker.url", `%q: want tls://HOST:8883 or, inside a trusted network, tcp://HOST:1883`, b.URL)
+	}
+	out.URL = u
+	if (b.Cert == "") != (b.Key == "") {
+		p.add("broker.cert", "cert and key go together: give both or none")
+	}
+	return out
+}
+
+func (r readerTable) config(p *problems, at string) Reader {
+	policy := mifare.DefaultPolicy()
+	policy.Dual, policy.TNP3xxx = r.Dual, r.TNP3xxx
+	if r.Plus != nil {
+		policy.Plus = *r.Plus
+	}
+	out := Reader{
+		Name:     p.id(at+".name", r.Name),
+		SPI:      p.need(at+".spi", r.SPI, `a device, such as "/dev/spidev0.0"`),
+		SpeedMHz: p.within(at+".speed_mhz", r.SpeedMHz, 4, 0.1, 10),
+		Reset:    r.Reset,
+		IRQ:      r.IRQ,
+		GainDB:   r.GainDB,
+		Poll:     r.Poll.or(40 * time.Millisecond),
+		Cards:    policy,
+	}
+	if out.GainDB == 0 {
+		out.GainDB = 33
+	}
+	if !slices.Contains([]int{18, 23, 33, 38, 43, 48}, out.GainDB) {
+		p.add(at+".gain_db", "%d dB: the chip has 18, 23, 33, 38, 43 and 48; 33 suits most, 48 saturates", r.GainDB)
+	}
+	if out.Poll < 10*time.Millisecond || out.Poll > time.Second {
+		p.add(at+".poll", "%v: want 10ms to 1s; 40ms is felt as at once", out.Poll)
+	}
+	return out
+}
+
+func (s stationTable) config(p *problems, at string, zone *time.Location) Station {
+	kind := session.Service(p.oneOf(at+".kind", s.Kind, "", "laundry", "charging"))
+	m := s.Meter.config(p, at+".meter")
+	sc := session.DefaultStation(kind)
+	sc.ID = p.id(at+".id", s.ID)
+	sc.Reader = s.Reader
+	sc.Private = s.Private
+	sc.Meter = m.Type != "none"
+	sc.MeterPower = m.Type == "modbus-tcp" || m.Type == "modbus-rtu"
+	sc.Plug = s.Plug != ""
+	hours, err := session.ParseHours(s.Hours)
+	if err != nil {
+		p.add(at+".hours", `%v; want such as "Mo-Sa 07:00-21:00"`, err)
+	}
+	sc.Hours = hours
+	s.durations(&sc)
+	sc.IdlePower = p.power(at+".idle_power_w", s.IdlePower, sc.IdlePower)
+	sc.StandbyPower = p.power(at+".standby_w", s.StandbyPower, sc.StandbyPower)
+	return Station{
+		StationConfig: sc, Serial: s.Serial, Meter: m,
+		Relay:          p.need(at+".relay", s.Relay, `the name of a line, such as "GPIO17"`),
+		RelayActiveLow: p.oneOf(at+".relay_active", s.RelayActive, "high", "high", "low") == "low",
+		Plug:           s.Plug, Select: s.Select,
+	}
+}
+
+func (s stationTable) durations(sc *session.StationConfig) {
+	for _, d := range []struct {
+		from duration
+		to   *time.Duration
+	}{
+		{s.StartTimeout, &sc.StartTimeout}, {s.DelayMax, &sc.DelayMax}, {s.IdleFor, &sc.IdleFor},
+		{s.EarliestEnd, &sc.EarliestEnd}, {s.MaxDuration, &sc.MaxDuration}, {s.DoorRelease, &sc.DoorRelease},
+		{s.RunTime, &sc.RunTime}, {s.ResumeWithin, &sc.ResumeWithin}, {s.ResumeWait, &sc.ResumeWait},
+	} {
+		*d.to = d.from.or(*d.to)
+	}
+}
+
+func (m meterTable) config(p *problems, at string) Meter {
+	out := Meter{
+		Type: p.oneOf(at+".type", m.Type, "none", "s0", "modbus-tcp", "modbus-rtu", "none"),
+		Pin:  m.Pin, PulsesPerKWh: m.PulsesPerKWh, Address: m.Address, Unit: m.Unit, Model: m.Model,
+	}
+	switch out.Type {
+	case "s0":
+		p.need(at+".pin", m.Pin, `the name of a line, such as "GPIO27"`)
+		out.PulsesPerKWh = int(p.within(at+".pulses_per_kwh", float64(m.PulsesPerKWh), 1000, 1, 100_000))
+	case "modbus-tcp":
+		p.need(at+".address", m.Address, `host and port, such as "192.0.2.7:502"`)
+	case "modbus-rtu":
+		p.need(at+".address", m.Address, `a serial device, such as "/dev/ttyUSB0"`)
+	}
+	if out.Unit == 0 {
+		out.Unit = 1
+	}
+	return out
+}
+
+// beside resolves a file name against the config's folder.
+func beside(dir, name string) string {
+	if name == "" || filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(dir, name)
+}
+
+func (p *problems) need(key, value, want string) string {
+	if value == "" {
+		p.add(key, "missing; want %s", want)
+	}
+	return value
+}
+
+func (p *problems) id(key, value string) string {
+	if !idPattern.MatchString(value) {
+		p.add(key, "%q: want 1 to 64 of a-z, 0-9 and -", value)
+	}
+	return value
+}
+
+func (p *problems) oneOf(key, value, def string, allowed ...string) string {
+	if value == "" {
+		value = def
+	}
+	if !slices.Contains(allowed, value) {
+		p.add(key, "%q: want one of %q", value, allowed)
+	}
+	return value
+}
+
+func (p *problems) within(key string, value, def, low, high float64) float64 {
+	if value == 0 {
+		value = def
+	}
+	if value < low || value > high {
+		p.add(key, "%v: want %v to %v", value, low, high)
+	}
+	return value
+}
+
+func (p *problems) power(key string, value *float64, def float64) float64 {
+	if value == nil {
+		return def
+	}
+	return p.within(key, *value, 0, 0, 100_000)
+}
+
+func (p *problems) zone(key, name string) *time.Location {
+	if name == "" {
+		name = "UTC"
+	}
+	zone, err := time.LoadLocation(name)
+	if err != nil {
+		p.add(key, `%q: want a name of the IANA time zone database, such as "Europe/Zurich"`, name)
+		return time.UTC
+	}
+	return zone
+}

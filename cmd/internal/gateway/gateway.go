@@ -1,0 +1,210 @@
+// Package gateway is the whole gateway: its config, and the wiring that badged
+// on a board and badgesim at a desk share.
+//
+// Run opens the databases, drives the relays as the journal says, and then runs
+// readers, meters, uplink, panel and local door side by side. A reader, meter or
+// broker that does not work is a state to show, never a reason to stop.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"badged/cache"
+	"badged/cmd/internal/control"
+	"badged/session"
+	"badged/station"
+	"badged/uplink"
+)
+
+// ExitConfig is the exit code for a config that is wrong: restarting the daemon
+// cannot help (EX_CONFIG of sysexits.h).
+const ExitConfig = 78
+
+// gateway is a running one.
+type gateway struct {
+	cfg     Config
+	hw      Hardware
+	log     *slog.Logger
+	clock   *clock
+	started time.Time
+
+	list    *cache.List
+	ledger  *cache.Ledger
+	ctl     *session.Controller
+	up      *uplink.Client
+	panel   *station.Panel
+	hub     *control.Hub
+	readers []*badgeReader
+	faults  faults
+
+	driven chan struct{} // closed when the relays are as the journal says
+	turned atomic.Int64  // uptime of the controller's last turn
+}
+
+// Run runs the gateway of c on hw until ctx ends, and then returns nil. An
+// error means that it cannot work at all: another daemon has its databases, its
+// state folder cannot be written, a key file cannot be read.
+func Run(ctx context.Context, c Config, hw Hardware, log *slog.Logger) error {
+	g := &gateway{
+		cfg: c, hw: hw, log: log, hub: &control.Hub{}, clock: newClock(builtAfter),
+		started: time.Now(), driven: make(chan struct{}),
+	}
+	if err := g.open(); err != nil {
+		return err
+	}
+	defer g.close()
+	if err := g.wire(); err != nil {
+		return err
+	}
+	return g.run(ctx)
+}
+
+// open opens what must not be missing: the databases.
+func (g *gateway) open() error {
+	state := g.cfg.State
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		return fmt.Errorf("state folder: %w\nhint: make %s and give it to the user that runs this, or name another in gateway.state", err, state)
+	}
+	ledger, err := cache.OpenLedger(filepath.Join(state, "ledger.db"), cache.LedgerOpts{
+		Gateway: g.cfg.ID, Stamp: g.clock.Stamp, BrokerAck: g.cfg.Broker.AckByBroker,
+	})
+	if err != nil {
+		return err
+	}
+	g.ledger = ledger
+	if g.list, err = cache.OpenList(filepath.Join(state, "list.db")); err != nil {
+		return errors.Join(err, ledger.Close())
+	}
+	for _, lost := range []string{ledger.Recovered(), g.list.Recovered()} {
+		if lost != "" {
+			g.log.Error("database replaced", "why", lost)
+			g.faults.set("database", lost)
+		}
+	}
+	return nil
+}
+
+func (g *gateway) close() {
+	if err := errors.Join(g.list.Close(), g.ledger.Close()); err != nil {
+		g.log.Error("databases not closed well", "err", err)
+	}
+}
+
+// wire connects the parts; nothing runs yet and no line is taken but the panel's.
+func (g *gateway) wire() error {
+	uidForm, err := g.uidForm()
+	if err != nil {
+		return err
+	}
+	keys, err := loadKeys(g.cfg.List.Keys)
+	if err != nil {
+		return err
+	}
+	g.panel = openPanel(g.hw, g.cfg, g.log)
+	power := map[string]session.Power{}
+	sc := session.Config{
+		Billing: g.cfg.Billing, Language: g.cfg.Language, Zone: g.cfg.Timezone,
+		MaxSessionsPerAccount: g.cfg.MaxSessionsPerAccount, UIDForm: uidForm, NewID: newTransactionID,
+	}
+	for _, s := range g.cfg.Stations {
+		sc.Stations = append(sc.Stations, s.StationConfig)
+		power[s.ID] = &relay{wire: Wire{s.Relay, s.RelayActiveLow, s.ID}, hw: g.hw}
+	}
+	g.up, err = uplink.New(g.uplinkOpts(keys))
+	if err != nil {
+		return err
+	}
+	g.ctl = session.NewController(sc, session.Deps{
+		List: g.list, Journal: g.ledger, Power: power, Panel: g.panel,
+		Clock: g.clock.Stamp, Offline: g.up.Offline, Log: g.log,
+		Observe: g.decided, Changed: g.up.StatusChanged,
+		Ready: func() { close(g.driven) }, Alive: func() { g.turned.Store(int64(uptime())) },
+	})
+	for _, r := range g.cfg.Readers {
+		g.readers = append(g.readers, &badgeReader{cfg: r, gateway: g})
+	}
+	return nil
+}
+
+// run starts every part. The controller comes first: it drives the relays as
+// the journal says before anything slow happens.
+func (g *gateway) run(ctx context.Context) error {
+	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.Go(func() error { return g.ctl.Run(ctx) })
+	tasks.Go(func() error { return g.panel.Run(ctx) })
+	select {
+	case <-g.driven:
+	case <-ctx.Done():
+		return tasks.Wait()
+	}
+	for _, r := range g.readers {
+		tasks.Go(func() error { return r.run(ctx) })
+	}
+	for _, s := range g.cfg.Stations {
+		g.runStation(ctx, tasks, s)
+	}
+	tasks.Go(func() error { return g.up.Run(ctx) })
+	tasks.Go(func() error { return control.Serve(ctx, g.cfg.Socket, control.Handler(door{g}, g.hub)) })
+	tasks.Go(func() error { return g.housekeep(ctx) })
+	tasks.Go(func() error { return g.notify(ctx) })
+	g.log.Info("gateway started", "id", g.cfg.ID, "version", g.cfg.Version, "stations", len(g.cfg.Stations))
+	err := tasks.Wait()
+	g.log.Info("gateway stopped")
+	return err
+}
+
+func (g *gateway) runStation(ctx context.Context, tasks *errgroup.Group, s Station) {
+	if s.Meter.Type != "none" {
+		tasks.Go(func() error { return g.runMeter(ctx, s) })
+	}
+	if s.Plug != "" {
+		tasks.Go(func() error { return g.runInput(ctx, s.Plug, func(in bool) { g.ctl.Plug(s.ID, in) }) })
+	}
+	if s.Select != "" {
+		tasks.Go(func() error {
+			return g.runInput(ctx, s.Select, func(pressed bool) {
+				if pressed {
+					g.ctl.Press(s.Reader)
+				}
+			})
+		})
+	}
+}
+
+// housekeeping does what can wait: tidying the list in slices, forgetting old
+// records, and telling the panel how the gateway is.
+func (g *gateway) housekeep(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			g.panel.Show(session.Signal{Name: g.mood()})
+			if _, err := g.list.Tidy(ctx); err != nil && ctx.Err() == nil {
+				g.log.Warn("list not tidied", "err", err)
+			}
+		}
+	}
+}
+
+// mood is what the panel shows between signals.
+func (g *gateway) mood() session.SignalName {
+	if len(g.faults.all()) > 0 {
+		return session.SignalFault
+	}
+	if g.up.Offline() {
+		return session.SignalOffline
+	}
+	return session.SignalReady
+}

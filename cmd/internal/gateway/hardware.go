@@ -1,0 +1,39 @@
+package gateway
+
+import (
+	"periph.io/x/conn/v3/gpio"
+	"periph.io/x/conn/v3/i2c"
+	"periph.io/x/conn/v3/spi"
+
+	"badged/station"
+)
+
+// Hardware is what a gateway is wired to: the board's own in badged, the
+// world's in badgesim. Its errors say what is missing and what to try next.
+type Hardware interface {
+	// Chip opens the wires to one reader.
+	Chip(r Reader) (Chip, error)
+	// Output takes a line and drives it in the same request, so that it never
+	// shows another level in between. A line that a daemon before this one held
+	// may come as it stands; Set then moves it or not.
+	Output(w Wire, on bool) (station.Output, error)
+	// Input takes a line to listen to, pulled up where the board can: a contact
+	// to ground is active.
+	Input(line string) (station.Input, error)
+	// Display opens an I²C bus.
+	Display(bus string) (i2c.BusCloser, error)
+}
+
+// Chip is the wires to an MFRC522.
+type Chip struct {
+	Port  spi.PortCloser
+	Reset gpio.PinOut // nil where it is not wired
+	IRQ   gpio.PinIn  // nil where it is not wired
+}
+
+// Wire is an output and what hangs on it.
+type Wire struct {
+	Line      string
+	ActiveLow bool
+	Station   string // whose relay it is; "" for a light or the buzzer
+}

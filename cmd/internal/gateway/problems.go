@@ -1,0 +1,142 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+	"github.com/pelletier/go-toml/v2/unstable"
+)
+
+// Problem is one thing that is wrong in a config file.
+type Problem struct {
+	Line int    // 1-based; 0 when it belongs to no line
+	Key  string // dotted, tables of an array counted from 0: station[1].meter.pin
+	Text string // what is wrong and what would be right
+}
+
+// ConfigError is every problem found in one config file.
+type ConfigError struct {
+	File     string
+	Problems []Problem
+}
+
+// Error has one line a problem: file, line, key, what would be right.
+func (e *ConfigError) Error() string {
+	lines := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		lines[i] = fmt.Sprintf("%s:%d: %s: %s", e.File, p.Line, p.Key, p.Text)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// decodeProblems turns the TOML library's errors into ours.
+func decodeProblems(err error) []Problem {
+	var strict *toml.StrictMissingError
+	if errors.As(err, &strict) {
+		var out []Problem
+		for i := range strict.Errors {
+			e := &strict.Errors[i]
+			line, _ := e.Position()
+			out = append(out, Problem{line, strings.Join(e.Key(), "."), "unknown key; see the reference config for the ones there are"})
+		}
+		return out
+	}
+	var dec *toml.DecodeError
+	if errors.As(err, &dec) {
+		line, _ := dec.Position()
+		key := strings.Join(dec.Key(), ".")
+		if key == "" {
+			key = "syntax"
+		}
+		return []Problem{{line, key, strings.TrimPrefix(dec.Error(), "toml: ")}}
+	}
+	return []Problem{{0, "file", err.Error()}}
+}
+
+// index knows the line of each key of a TOML document.
+type index map[string]int
+
+// indexLines walks the document once more for the positions that decoding into
+// structs loses. The document has been decoded before, so it parses.
+func indexLines(doc []byte) index {
+	ix := index{}
+	tables := map[string]int{} // how many tables each array has so far
+	var p unstable.Parser
+	p.Reset(doc)
+	at := ""
+	for p.NextExpression() {
+		e := p.Expression()
+		key, line := keyOf(&p, e, tables)
+		switch e.Kind {
+		case unstable.ArrayTable:
+			n := tables[key]
+			tables[key] = n + 1
+			at = fmt.Sprintf("%s[%d]", key, n)
+			ix[at] = line
+		case unstable.Table:
+			at = key
+			ix[at] = line
+		case unstable.KeyValue:
+			if at != "" {
+				key = at + "." + key
+			}
+			ix[key] = line
+		}
+	}
+	return ix
+}
+
+// keyOf joins a key, putting the current index behind each part that is an array of tables.
+func keyOf(p *unstable.Parser, e *unstable.Node, tables map[string]int) (string, int) {
+	var key string
+	var line int
+	for it := e.Key(); it.Next(); {
+		n := it.Node()
+		if line == 0 {
+			line = p.Shape(n.Raw).Start.Line
+		} else {
+			if c, ok := tables[key]; ok {
+				key = fmt.Sprintf("%s[%d]", key, c-1)
+			}
+			key += "."
+		}
+		key += string(n.Data)
+	}
+	return key, line
+}
+
+// line finds the line of key, or of the nearest table around it.
+func (ix index) line(key string) int {
+	for {
+		if n, ok := ix[key]; ok {
+			return n
+		}
+		i := strings.LastIndexByte(key, '.')
+		if i < 0 {
+			return 0
+		}
+		key = key[:i]
+	}
+}
+
+// problems collects what is wrong while a config is read.
+type problems struct {
+	ix   index
+	list []Problem
+}
+
+func (p *problems) add(key, format string, args ...any) {
+	p.list = append(p.list, Problem{p.ix.line(key), key, fmt.Sprintf(format, args...)})
+}
+
+// err is a *ConfigError with all problems in the order of their lines, or nil.
+func (p *problems) err(file string) error {
+	if len(p.list) == 0 {
+		return nil
+	}
+	sort.SliceStable(p.list, func(i, j int) bool { return p.list[i].Line < p.list[j].Line })
+	return &ConfigError{file, p.list}
+}

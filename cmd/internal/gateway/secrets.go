@@ -1,0 +1,102 @@
+package gateway
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"badged/session"
+)
+
+// uidForm is how records carry UIDs: as they are, or as the first 16 bytes of
+// their HMAC-SHA256 under the site's key, in hex. The key keeps UIDs out of
+// logs, dumps and bundles; whoever has it can try all UIDs.
+func (g *gateway) uidForm() (func(session.IDToken) string, error) {
+	if g.cfg.PlainUID {
+		return func(t session.IDToken) string { return string(t) }, nil
+	}
+	key, err := g.siteKey()
+	if err != nil {
+		return nil, fmt.Errorf("site key: %w", err)
+	}
+	return func(t session.IDToken) string {
+		m := hmac.New(sha256.New, key)
+		m.Write([]byte(t))
+		return hex.EncodeToString(m.Sum(nil)[:16])
+	}, nil
+}
+
+const siteKeyBytes = 32
+
+// siteKey reads the key that the config names. Without one it makes a key of
+// this gateway alone: records then tell badges apart, and only their account
+// says whose they are.
+func (g *gateway) siteKey() ([]byte, error) {
+	path, own := g.cfg.SiteKey, g.cfg.SiteKey == ""
+	if own {
+		path = filepath.Join(g.cfg.State, "site.key")
+	}
+	key, err := readSiteKey(path)
+	if own && errors.Is(err, fs.ErrNotExist) {
+		g.log.Warn("no site key in the config: the backend cannot resolve the UIDs in records, only their accounts", "made", path)
+		return makeSiteKey(path)
+	}
+	return key, err
+}
+
+func readSiteKey(path string) ([]byte, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	key, err := hex.DecodeString(strings.TrimSpace(string(b)))
+	if err != nil || len(key) != siteKeyBytes {
+		return nil, fmt.Errorf("%s: want %d hex digits, as openssl rand -hex %d makes them", path, 2*siteKeyBytes, siteKeyBytes)
+	}
+	return key, nil
+}
+
+func makeSiteKey(path string) ([]byte, error) {
+	key := make([]byte, siteKeyBytes)
+	rand.Read(key) // never fails: crypto/rand
+	return key, os.WriteFile(path, []byte(hex.EncodeToString(key)+"\n"), 0o600)
+}
+
+// loadKeys reads who may sign the list.
+func loadKeys(path string) (keys jose.JSONWebKeySet, err error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return keys, fmt.Errorf("list keys: %w\nhint: badgectl list keygen makes a pair; the public one belongs here", err)
+	}
+	if err := json.Unmarshal(b, &keys); err != nil {
+		return keys, fmt.Errorf("list keys %s: no JWK Set: %w", path, err)
+	}
+	for _, k := range keys.Keys {
+		if !k.IsPublic() {
+			return keys, fmt.Errorf("list keys %s: key %q is a private key\nhint: it belongs to the publisher alone; put list-keys.jwks here", path, k.KeyID)
+		}
+	}
+	if len(keys.Keys) == 0 {
+		return keys, fmt.Errorf("list keys %s: no key in it", path)
+	}
+	return keys, nil
+}
+
+// newTransactionID is random: two gateways, or one that lost its files, never
+// give the same one (UUID version 4, RFC 9562).
+func newTransactionID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	b[6], b[8] = b[6]&0x0F|0x40, b[8]&0x3F|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}

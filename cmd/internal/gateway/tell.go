@@ -1,0 +1,149 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"badged/cmd/internal/control"
+	"badged/session"
+	"badged/station"
+	"badged/uplink"
+)
+
+// decided hears every decision of the controller.
+func (g *gateway) decided(d session.Decision) {
+	e := control.Event{At: time.Now(), Kind: "decision", Reader: d.Reader, UID: d.UID.Masked()}
+	for _, r := range g.readers {
+		if r.cfg.Name == d.Reader {
+			e = r.decision(d)
+		}
+	}
+	e.Status, e.Reason, e.Station, e.TransactionID = string(d.Status), string(d.Reason), d.Station, d.TransactionID
+	cue, _ := station.Lookup(signalOf(d, g.cfg.Language))
+	e.Text = cue.Text
+	g.hub.Publish(e)
+	g.up.StatusChanged()
+}
+
+// signalOf is what the panel says of a decision, for those who watch.
+func signalOf(d session.Decision, language string) session.Signal {
+	name := map[session.Action]session.SignalName{
+		session.ActionStart: session.SignalStarted, session.ActionStop: session.SignalEnded,
+		session.ActionSelect: session.SignalSelected, session.ActionTest: session.SignalTest,
+	}[d.Action]
+	if name == "" {
+		name = session.SignalRefused
+	}
+	return session.Signal{Name: name, Reason: d.Reason, Reader: d.Reader, Station: d.Station, Language: language}
+}
+
+func (g *gateway) uplinkOpts(keys jose.JSONWebKeySet) uplink.Opts {
+	b := g.cfg.Broker
+	return uplink.Opts{
+		Gateway: g.cfg.ID,
+		Broker: uplink.Broker{
+			URL: b.URL.String(), CA: b.CA, Cert: b.Cert, Key: b.Key, User: b.User, PasswordFile: b.PasswordFile,
+		},
+		RetryMin: b.RetryMin, RetryMax: b.RetryMax,
+		List: g.cfg.List.Name, Keys: keys, Store: g.list, Ratchet: g.ledger, Outbox: g.ledger,
+		Status: func() any { return g.status() }, OnList: g.listEvent, OnAck: g.ackRefused, Log: g.log,
+	}
+}
+
+// listEvent hears what happens to the list.
+func (g *gateway) listEvent(e uplink.ListEvent) {
+	text := fmt.Sprintf("%s: version %d.%d, %d badges", e.Kind, e.List.Epoch, e.List.Version, e.List.Count)
+	log := g.log.Info
+	if e.Reason != nil {
+		text, log = e.Kind+": "+e.Reason.Error(), g.log.Warn
+	}
+	log("list "+e.Kind, "epoch", e.List.Epoch, "version", e.List.Version, "count", e.List.Count, "reason", e.Reason)
+	g.hub.Publish(control.Event{At: time.Now(), Kind: "list", Text: text})
+	if e.Kind == uplink.ListApplied {
+		g.ctl.ListChanged()
+	}
+}
+
+func (g *gateway) ackRefused(err error) {
+	g.hub.Publish(control.Event{At: time.Now(), Kind: "ledger", Text: "acknowledgement refused: " + err.Error()})
+}
+
+// status is what the gateway says of itself.
+func (g *gateway) status() control.Status {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	up := g.up.State()
+	s := control.Status{
+		Gateway: g.cfg.ID, Version: g.cfg.Version, Started: g.started, Clock: g.clock.Stamp(),
+		Broker: control.BrokerStatus{
+			URL: g.cfg.Broker.URL.String(), Connected: up.Connected, Since: up.Since, Attempts: up.Attempts, Error: up.Err,
+		},
+		Nonce:  up.Nonce,
+		List:   control.ListStatus{State: up.List.State, Refused: up.List.Refused, Error: up.List.Last},
+		Faults: g.faults.all(),
+	}
+	s.List.List = g.cfg.List.Name
+	var err error
+	if s.Ledger, err = g.ledger.Outbox(ctx); err != nil {
+		s.Faults = append(s.Faults, "ledger: "+err.Error())
+	}
+	v, err := g.list.InForce(ctx)
+	if err != nil {
+		s.Faults = append(s.Faults, "list: "+err.Error())
+	} else if v.List != "" {
+		s.List.ListVersion = v
+	}
+	for _, r := range g.readers {
+		s.Readers = append(s.Readers, r.status())
+	}
+	s.Stations = g.ctl.Status()
+	return s
+}
+
+// door is the gateway as the local door sees it.
+type door struct{ *gateway }
+
+// Status is the same as the retained message on the status topic.
+func (d door) Status() any { return d.status() }
+
+// Sessions lists the stations with an open session.
+func (d door) Sessions() any {
+	open := []session.StationStatus{}
+	for _, s := range d.status().Stations {
+		if s.TransactionID != "" {
+			open = append(open, s)
+		}
+	}
+	return open
+}
+
+// EnableStation takes a station out of service, or back.
+func (d door) EnableStation(ctx context.Context, station string, on bool) error {
+	name := session.CommandDisable
+	if on {
+		name = session.CommandEnable
+	}
+	answer, err := d.ctl.Command(ctx, name, station, "")
+	if err == nil && answer.Reason == session.NoStation {
+		err = fmt.Errorf("no station %q at this gateway", station)
+	}
+	return err
+}
+
+// Blink makes the panel show where this gateway is.
+func (d door) Blink(context.Context) error {
+	d.panel.Show(session.Signal{Name: session.SignalBlink})
+	return nil
+}
+
+// WithoutTime drops the time from log lines: journald stamps them.
+func WithoutTime(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) == 0 && a.Key == slog.TimeKey {
+		return slog.Attr{}
+	}
+	return a
+}
