@@ -80,8 +80,8 @@ func (s *listSync) message(ctx context.Context, topic string, payload []byte) er
 		return nil // a retained message was cleared
 	case topic == s.topics.Head():
 		return s.newHead(ctx, payload)
-	case s.way == nil || !slices.Contains(s.batch, topic):
-		return nil // late, or never asked for
+	case s.way == nil || !slices.Contains(s.missing(), topic):
+		return nil // late, or again, or never asked for
 	}
 	switch err := s.way.take(ctx, topic, payload); {
 	case errors.Is(err, errPiece):
@@ -92,6 +92,12 @@ func (s *listSync) message(ctx context.Context, topic string, payload []byte) er
 	}
 	s.progress, s.stalls = s.now(), 0
 	return s.advance(ctx)
+}
+
+// missing is what was asked for and did not come yet.
+func (s *listSync) missing() []string {
+	wanted := s.way.wanted(window)
+	return slices.DeleteFunc(slices.Clone(s.batch), func(t string) bool { return !slices.Contains(wanted, t) })
 }
 
 // tick does what is due; next says when it should come.
@@ -125,13 +131,14 @@ func (s *listSync) next() time.Time {
 
 func (s *listSync) stalled(ctx context.Context) error {
 	if s.stalls++; s.stalls > stallTries {
-		return s.deadEnd(ctx, fmt.Errorf("broker does not have %s", s.batch[0]))
+		return s.deadEnd(ctx, fmt.Errorf("broker does not have %s", s.missing()[0]))
 	}
 	s.progress = s.now()
-	if err := s.net.Unsubscribe(ctx, s.batch...); err != nil {
+	missing := s.missing()
+	if err := s.net.Unsubscribe(ctx, missing...); err != nil {
 		return err
 	}
-	return s.net.Subscribe(ctx, s.batch...)
+	return s.net.Subscribe(ctx, missing...)
 }
 
 func (s *listSync) refuse(err error) {
@@ -277,10 +284,10 @@ func (s *listSync) stillLeads() bool {
 // advance subscribes to the next pieces once the last ones are there, or puts
 // the version in force when none is missing.
 func (s *listSync) advance(ctx context.Context) error {
-	wanted := s.way.wanted(window)
-	if slices.ContainsFunc(s.batch, func(t string) bool { return slices.Contains(wanted, t) }) {
+	if len(s.missing()) > 0 {
 		return nil
 	}
+	wanted := s.way.wanted(window)
 	if err := s.unsubscribe(ctx); err != nil {
 		return err
 	}

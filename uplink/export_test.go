@@ -1,0 +1,33 @@
+package uplink
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// Subscriber is a connection as the list sees it.
+type Subscriber = subscriber
+
+// ListSync is the list's way here without a broker.
+type ListSync struct{ s *listSync }
+
+// NewListSync follows a list.
+func NewListSync(list string, keys jose.JSONWebKeySet, store ListStore, r Ratchet, report func(ListEvent), now func() time.Time) ListSync {
+	return ListSync{&listSync{topics: ListTopics(list), keys: keys, store: store, ratchet: r, report: report, now: now}}
+}
+
+func (l ListSync) Connected(ctx context.Context, net Subscriber) error {
+	return l.s.connected(ctx, net)
+}
+func (l ListSync) Message(ctx context.Context, topic string, payload []byte) error {
+	return l.s.message(ctx, topic, payload)
+}
+func (l ListSync) Tick(ctx context.Context) error { return l.s.tick(ctx) }
+func (l ListSync) Next() time.Time                { return l.s.next() }
+func (l ListSync) State() ListState               { return l.s.state }
+
+// Guard is the connection below MQTT.
+func Guard(c net.Conn) net.Conn { return &packetGuard{Conn: c} }
