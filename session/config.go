@@ -81,5 +81,6 @@ const (
 	clockUpdate     = 15 * time.Minute // Updated records of charging
 	proveDraw       = 2 * time.Minute  // laundry after a power cut of unknown length
 	lastReading     = 30 * time.Second // a register meter's reading for a session that a power cut ended
+	faultInterval   = 10 * time.Minute // between two reports of one fault
 	clockPoll       = 2 * time.Second  // while a session waits for the clock
 )

@@ -27,6 +27,7 @@ type world struct {
 	version    uint64
 	commit     func(session.Commit) error // what the disk does; nil is well
 	refuses    bool                       // the relay does not obey
+	welded     bool                       // it does not open
 	unreadable bool                       // the list
 	zero       time.Time
 	ids        int
@@ -41,7 +42,7 @@ type worldPower struct {
 func (p worldPower) Set(on bool) error {
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
-	if p.w.refuses && on {
+	if p.w.refuses && on || p.w.welded && !on {
 		return errors.New("line is gone")
 	}
 	if p.w.relay[p.id] != on {

@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"encoding/csv"
+	"math"
 	"os"
 	"strconv"
 	"testing"
@@ -242,5 +243,29 @@ func TestRelayNeverOpensInARunningCycle(t *testing.T) {
 			m.run([]part{{"over", 1300, 1, 0, 0, 0}})
 			d.wantRelay("washer", false)
 		})
+	}
+}
+
+func TestGarbageFromTheMeterIsNoReading(t *testing.T) {
+	d, m := newMachine(t, meterModels["Modbus, register of 1 Wh"])
+	d.tap("AAAA0001")
+	m.run([]part{{"heat", 600, 2000, 0, 0, 0}})
+	n := len(d.said)
+	for _, s := range []session.Sample{
+		{Register: -1}, {Register: math.MaxInt64}, {Register: math.MinInt64}, {Register: 1, Power: math.NaN(), HasPower: true},
+		{Register: 1, Power: math.Inf(1), HasPower: true}, {Register: 0, Power: -2000, HasPower: true},
+	} {
+		for range 100 {
+			d.tick(time.Second)
+			d.do(session.MeterRead{Station: "washer", Sample: s})
+		}
+	}
+	d.wantRelay("washer", true)
+	m.run([]part{{"wash", 600, 150, 0, 0, 0}, {"over", 900, 1, 0, 0, 0}})
+	if got := d.last(); got.EventType != session.Ended || got.Energy < 330 || got.Energy > 700 || len(got.Review) != 2 {
+		t.Errorf("got %s of %d Wh with %q, want an end of what was metered, marked twice", got.EventType, got.Energy, got.Review)
+	}
+	if len(d.said) != n {
+		t.Errorf("got %d decisions, want none", len(d.said)-n)
 	}
 }

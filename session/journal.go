@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"maps"
 	"time"
 )
@@ -13,6 +14,7 @@ type journal struct {
 	pending Commit // has happened, not handed to the writer yet
 	sent    Commit // the writer has it
 	writing bool
+	why     Reason        // of the last failure, for who cannot start meanwhile
 	start   bool          // what the writer has is a start
 	delay   time.Duration // of the next retry; 0 while all is well
 	retry   time.Duration // Up
@@ -55,8 +57,13 @@ func (j *journal) send(c Commit) {
 
 func (j *journal) succeed() { j.sent, j.delay, j.retry = Commit{}, 0, 0 }
 
-// fail puts what was not written back before what has come since.
-func (j *journal) fail(now time.Duration) {
+// fail puts what was not written back before what has come since. A full disk
+// has no room for telemetry.
+func (j *journal) fail(now time.Duration, err error) {
+	j.why = StorageFault
+	if errors.Is(err, ErrFull) {
+		j.why, j.sent.Telemetry = StorageFull, nil
+	}
 	j.pending = merge(j.sent, j.pending)
 	j.sent = Commit{}
 	j.delay = min(max(firstRetry, 2*j.delay), lastRetry)

@@ -170,7 +170,7 @@ func (l *loop) step(it item) {
 	case l.start != nil:
 		l.hold(it)
 	case l.journal.failing():
-		l.refuse(out, it, StorageFault)
+		l.refuse(out, it, l.journal.why)
 	default:
 		l.start = &tentative{next, out, it}
 		l.state = l.state.hold(out.Station, out.Reader, true)
@@ -242,6 +242,9 @@ func (l *loop) pump() {
 	case j.writing || j.failing() && now < j.retry:
 	case !j.pending.Empty():
 		j.send(j.take())
+	case j.failing(): // all that was left was telemetry that had no room
+		j.succeed()
+		l.pump()
 	case l.start != nil:
 		j.start = true
 		j.send(l.start.out.Commit)
@@ -261,7 +264,7 @@ func (l *loop) written(err error) {
 		j.succeed()
 	default:
 		l.c.d.Log.Error("journal not written, retrying", "err", err)
-		j.fail(l.c.d.Clock().Up)
+		j.fail(l.c.d.Clock().Up, err)
 		if l.start != nil {
 			l.started(err)
 		}

@@ -127,6 +127,16 @@ func (s *step) fault(id, what string) {
 	s.tell("Fault", faultBody{id, what})
 }
 
+// faultOnce reports a fault that comes again with every reading at most every
+// faultInterval.
+func (s *step) faultOnce(id string, st *station, what string) {
+	if st.told == what && s.now.Up-st.toldAt < faultInterval {
+		return
+	}
+	st.told, st.toldAt = what, s.now.Up
+	s.fault(id, what)
+}
+
 func (s *step) tell(kind string, body any) {
 	s.out.Commit.Telemetry = append(s.out.Commit.Telemetry, Telemetry{kind, s.now.Stamp, body})
 }

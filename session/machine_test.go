@@ -210,3 +210,20 @@ func TestChargingEndsByUnplugging(t *testing.T) {
 	d.wantKinds("Started Authorized ", "Updated ChargingStateChanged ", "Ended EVDeparted EVDisconnected")
 	d.wantRelay("garage", false)
 }
+
+func BenchmarkTap(b *testing.B) {
+	m := session.NewMachine(session.Config{
+		Stations: []session.StationConfig{station(session.Charging, "garage")}, NewID: func() string { return "tx" },
+	})
+	now := session.Moment{Stamp: session.Stamp{BootID: "b", Up: time.Minute, Wall: epoch, Clock: session.ClockSynced}}
+	s, _ := m.Step(session.State{}, now, session.MeterRead{Station: "garage"})
+	tap := session.BadgeTapped{Reader: "hall", UID: "AAAA0001", Listing: session.Listing{
+		Found: true, Entry: session.Entry{UID: "AAAA0001", Status: session.Accepted},
+	}}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, out := m.Step(s, now, tap); !out.Starts {
+			b.Fatal("got no start")
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -11,6 +12,14 @@ type Sample struct {
 	Power    float64 // W, meaningless unless HasPower
 	HasPower bool
 	Lost     bool // the meter does not answer; nothing else counts then
+}
+
+// maxRegister is beyond any meter's display: 1 TWh.
+const maxRegister MilliWattHours = 1e15
+
+// plausible keeps garbage from a bus out of the arithmetic.
+func (s Sample) plausible() bool {
+	return s.Register >= 0 && s.Register <= maxRegister && (!s.HasPower || math.Abs(s.Power) < 1e6)
 }
 
 // windowPoints bounds the memory of the sliding window.
@@ -95,7 +104,7 @@ func (e MeterRead) apply(s *step) {
 	c, st, ok := s.station(e.Station)
 	switch {
 	case !ok:
-	case e.Sample.Lost:
+	case e.Sample.Lost || !e.Sample.plausible():
 		s.lose(c, st)
 	default:
 		s.count(c, st, e.Sample)
@@ -107,7 +116,7 @@ func (e MeterRead) apply(s *step) {
 // lose notes that the meter is silent: from now on nothing is known of the load.
 func (s *step) lose(c StationConfig, st *station) {
 	if st.meter.alive {
-		s.fault(c.ID, "meter lost")
+		s.faultOnce(c.ID, st, "meter lost")
 	}
 	st.meter.alive, st.meter.hasPower, st.meter.power, st.meter.window = false, false, 0, nil
 	if t := st.Session; t != nil && t.mark(ReviewMeterLost) {
@@ -124,7 +133,7 @@ func (s *step) count(c StationConfig, st *station, sample Sample) {
 		s.advance(c, st, sample.Register-st.Register)
 	}
 	st.Register, st.Known = sample.Register, true
-	m.power, m.hasPower, m.alive, m.at = sample.Power, sample.HasPower, true, now
+	m.power, m.hasPower, m.alive, m.at = max(0, sample.Power), sample.HasPower, true, now
 	if back {
 		m.restart(now)
 		return
@@ -137,7 +146,7 @@ func (s *step) count(c StationConfig, st *station, sample Sample) {
 func (s *step) advance(c StationConfig, st *station, delta MilliWattHours) {
 	t := st.Session
 	if delta < 0 || s.jumped(c, st, delta) {
-		s.fault(c.ID, "meter register went back or jumped")
+		s.faultOnce(c.ID, st, "meter register went back or jumped")
 		if t != nil && t.mark(ReviewMeterBackward) {
 			s.save(c.ID)
 		}

@@ -35,6 +35,8 @@ type station struct {
 	broken  string        // what is wrong with the relay
 	dead    []dead
 	saved   MilliWattHours // Register as the journal has it
+	told    string         // the last fault of the meter that was reported
+	toldAt  time.Duration  // Up
 
 	starting bool // a start is being written; nothing else may happen here
 }

@@ -37,7 +37,11 @@ const wallFormat = "2006-01-02T15:04:05.000Z"
 
 // MarshalJSON writes {"bootId", "bootUs" (microseconds), "wall" (UTC, RFC 3339), "clock"}.
 func (s Stamp) MarshalJSON() ([]byte, error) {
-	return json.Marshal(stampJSON{s.BootID, s.Up.Microseconds(), s.Wall.UTC().Format(wallFormat), s.Clock})
+	wall := s.Wall.UTC()
+	if wall.Year() < 0 || wall.Year() > 9999 { // RFC 3339 ends here, a broken clock does not
+		wall = time.Time{}
+	}
+	return json.Marshal(stampJSON{s.BootID, s.Up.Microseconds(), wall.Format(wallFormat), s.Clock})
 }
 
 // UnmarshalJSON reads what MarshalJSON writes.
