@@ -1,11 +1,14 @@
 package cache
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -59,6 +62,9 @@ func openDB(path string) (*sql.DB, error) {
 // openFile opens or creates a database of this schema. Its error is errUnfit
 // where the file itself is at fault and may be put aside.
 func openFile(path string, s schema) (*sql.DB, error) {
+	if err := s.foreign(path); err != nil {
+		return nil, err
+	}
 	db, err := openDB(path)
 	if err != nil {
 		return nil, err
@@ -68,6 +74,35 @@ func openFile(path string, s schema) (*sql.DB, error) {
 		return nil, unfit(err)
 	}
 	return db, nil
+}
+
+// foreign looks at a file before SQLite does, which would turn another program's
+// database to WAL mode. With a log beside it the header may be out of date; then
+// prepare looks again. Offsets: https://sqlite.org/fileformat2.html, 1.3.
+func (s schema) foreign(path string) error {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	header := make([]byte, 100)
+	switch n, err := io.ReadFull(f, header); {
+	case n == 0 && err == io.EOF:
+		return nil
+	case !bytes.HasPrefix(header, []byte("SQLite format 3\x00")):
+		return fmt.Errorf("%w: no SQLite database", errUnfit)
+	}
+	if st, err := os.Stat(path + "-wal"); err == nil && st.Size() > 0 {
+		return nil
+	}
+	cookie, application := binary.BigEndian.Uint32(header[40:]), binary.BigEndian.Uint32(header[68:])
+	if application != uint32(s.application) && (application != 0 || cookie != 0) {
+		return fmt.Errorf("%w: application id %d, want %d", errUnfit, application, s.application)
+	}
+	return nil
 }
 
 // openOrRecover is openFile, but puts a file that is unfit aside, begins a new
