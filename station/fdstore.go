@@ -70,7 +70,8 @@ func forget(name string) error {
 	return err
 }
 
-// notify sends state, with descriptors, to the service manager.
+// notify sends state, with descriptors, to the service manager. Package net
+// sends no descriptors over a connected datagram socket, hence the system call.
 func notify(state string, fds ...int) (sent bool, err error) {
 	addr := &net.UnixAddr{Name: os.Getenv("NOTIFY_SOCKET"), Net: "unixgram"}
 	if addr.Name == "" {
@@ -81,10 +82,19 @@ func notify(state string, fds ...int) (sent bool, err error) {
 		return false, err
 	}
 	defer c.Close()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return false, err
+	}
 	var rights []byte
 	if len(fds) > 0 {
 		rights = syscall.UnixRights(fds...)
 	}
-	_, _, err = c.WriteMsgUnix([]byte(state), rights, nil)
+	var sendErr error
+	err = raw.Write(func(fd uintptr) bool {
+		sendErr = syscall.Sendmsg(int(fd), []byte(state), rights, nil, 0)
+		return !errors.Is(sendErr, syscall.EAGAIN)
+	})
+	err = errors.Join(err, sendErr)
 	return err == nil, err
 }
