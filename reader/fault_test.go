@@ -131,7 +131,7 @@ func TestSoak(t *testing.T) {
 		}
 	}
 	rnd := rand.New(rand.NewPCG(3, 4))
-	for end, round := d, 0; end > 0; round++ {
+	for end, round := d, 0; end > 0 && !t.Failed(); round++ {
 		r := newRig(t, readertest.Opts{AbsoluteCollPos: round%2 == 1}, func(o *reader.Opts) { o.Reset = nil })
 		end -= soakRound(r, rnd)
 	}
@@ -158,7 +158,7 @@ func soakRound(r *rig, rnd *rand.Rand) time.Duration {
 		case k == 2:
 			r.chip.Inject(randomFault(rnd))
 		}
-		r.run(time.Duration(rnd.Int64N(int64(4 * time.Second))))
+		r.run(100*time.Millisecond + time.Duration(rnd.Int64N(int64(4*time.Second))))
 	}
 	r.chip.Clear()
 	r.run(2 * time.Second)
@@ -195,10 +195,13 @@ func (r *rig) checkSoak(in []*mifaretest.Card, was map[string]bool) {
 	}
 }
 
+// randomFault is any but overheating: the emulated chip forgets that it is hot
+// when another fault makes the driver reset it, and stays off without a word.
+// TestRecoversFrom has it alone.
 func randomFault(rnd *rand.Rand) readertest.Fault {
 	kinds := []readertest.FaultKind{
 		readertest.FaultReset, readertest.FaultMISO00, readertest.FaultMISOFF, readertest.FaultBitFlips,
-		readertest.FaultEIO, readertest.FaultStuckCrypto, readertest.FaultAntennaOff, readertest.FaultTempErr,
+		readertest.FaultEIO, readertest.FaultStuckCrypto, readertest.FaultAntennaOff,
 		readertest.FaultDeadTimer, readertest.FaultNoise, readertest.FaultBurstBroken,
 	}
 	return readertest.Fault{Kind: kinds[rnd.IntN(len(kinds))], At: rnd.IntN(50), Count: 1 + rnd.IntN(300), Seed: rnd.Uint64()}

@@ -20,9 +20,11 @@ const (
 	// maxFails is how many polls in a row may bring answers but no card before
 	// the field is switched off and on.
 	maxFails = 12
-	// refreshInterval is how often an idle chip is reset and configured, against
-	// readers that stop reading after weeks with all registers right.
-	refreshInterval = 10 * time.Minute
+	// An idle chip is reset and configured now and then, against readers that stop
+	// reading with all registers right: firstRefresh after a Fault, as what broke
+	// may have gone on unseen, then ever more rarely until maxRefresh.
+	firstRefresh = time.Second
+	maxRefresh   = time.Minute
 )
 
 // held is a card in the field, in HALT.
@@ -61,9 +63,11 @@ func (d *Dev) poll() error {
 
 // keepFresh configures the chip again when it is idle and due.
 func (d *Dev) keepFresh() error {
-	if len(d.held) > 0 || d.clock.Now() < d.refresh {
+	if len(d.held) > 0 || d.clock.Now() < d.refreshAt {
 		return nil
 	}
+	d.refreshIn = min(2*d.refreshIn, maxRefresh)
+	d.refreshAt = d.clock.Now() + d.refreshIn
 	return d.softStart()
 }
 

@@ -65,10 +65,11 @@ type Dev struct {
 	shadow    shadow // configuration as read back after it was written
 	speed     physic.Frequency
 
-	held    []held
-	events  []Event
-	fails   int           // polls in a row in which no card could be read though somebody answered
-	refresh time.Duration // when to configure the idle chip again
+	held   []held
+	events []Event
+	fails  int // polls in a row in which no card could be read though somebody answered
+
+	refreshAt, refreshIn time.Duration // when to configure the idle chip again, and after how long
 
 	state     State
 	downSince time.Duration // first Fault of this outage, while state is not ready
@@ -106,6 +107,7 @@ func New(p spi.Port, o Opts) (*Dev, error) {
 	d.held = make([]held, 0, maxCards)
 	d.published.Recoveries = map[string]uint64{}
 	d.downSince = d.clock.Now()
+	d.refreshIn, d.refreshAt = firstRefresh, d.downSince+firstRefresh
 	d.publish()
 	return d, nil
 }

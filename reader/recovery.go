@@ -104,6 +104,10 @@ func (d *Dev) working() {
 	if d.state == StateLost {
 		d.events = append(d.events, Back{Down: d.clock.Now() - d.downSince})
 	}
+	if d.state != StateReady {
+		d.refreshIn = firstRefresh
+		d.refreshAt = d.clock.Now() + d.refreshIn
+	}
 	d.state, d.backOff = StateReady, 0
 }
 

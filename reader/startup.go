@@ -69,7 +69,6 @@ func (d *Dev) hardStart() error {
 
 // softStart resets the chip by command, tests the bus, and configures it.
 func (d *Dev) softStart() error {
-	d.refresh = d.clock.Now() + refreshInterval
 	if err := d.probe(); err != nil {
 		return err
 	}
