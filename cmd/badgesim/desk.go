@@ -112,14 +112,26 @@ func (d *desk) runWorld(ctx context.Context, f worldFlags, spiConnect string, lo
 		defer d.broker.Stop()
 	}
 	w := newWorld(d.dir, d.cfg, f.Lines == "drop", log)
-	g, ctx := errgroup.WithContext(ctx)
-	if err := w.start(ctx, g, f.SPIListen, spiConnect); err != nil {
-		return err
+	// The world ends after the gateway: wires that vanish first look like faults.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	worldCtx, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	g, worldCtx := errgroup.WithContext(worldCtx)
+	defer context.AfterFunc(worldCtx, cancel)()
+	if err := w.start(worldCtx, g, f.SPIListen, spiConnect); err != nil {
+		end()
+		return errors.Join(err, g.Wait())
 	}
-	g.Go(func() error { return d.runBackend(ctx, log) })
-	if with != nil {
-		g.Go(func() error { return with(ctx, w) })
-	}
+	g.Go(func() error { return d.runBackend(worldCtx, log) })
+	g.Go(func() error {
+		defer end()
+		if with == nil {
+			<-ctx.Done()
+			return nil
+		}
+		return with(ctx, w)
+	})
 	return g.Wait()
 }
 
