@@ -19,8 +19,9 @@ type Opts struct {
 	// RealTime makes the chip's time the machine's. Else it passes only in
 	// transfers, Sleep and WaitForEdge.
 	RealTime bool
-	// TransferCost is what one Tx or TxPackets costs before its first bit, in
-	// virtual time; 0 is 30 µs, a small ioctl on a Raspberry Pi.
+	// TransferCost is what one Tx or TxPackets costs before its first bit; 0 is
+	// 30 µs, a small ioctl on a Raspberry Pi. In real time Port sleeps for what a
+	// transfer would have taken, or a little more; a socket takes its own time.
 	TransferCost time.Duration
 	// StartUp is how long a PICC needs from field on to hearing; 0 is 1 ms. ISO/IEC
 	// 14443-3, 5, allows 5 ms.
@@ -86,6 +87,7 @@ type Chip struct {
 	air      air
 	rx       []byte // bytes of a reception, reused
 	window   window
+	owed     time.Duration // what a transfer should have taken, in real time
 	faults   faults
 	pinReset resetPin
 	pinIRQ   irqPin

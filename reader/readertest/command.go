@@ -223,10 +223,7 @@ func (c *Chip) send() {
 		return
 	}
 	n := c.fifoLen
-	data := make([]byte, 0, fifoSize+2)
-	if cap(c.air.data) >= fifoSize+2 {
-		data = c.air.data[:0]
-	}
+	data := c.air.data[:0]
 	for c.fifoLen > 0 {
 		data = append(data, c.pull())
 	}

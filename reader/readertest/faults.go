@@ -140,6 +140,7 @@ func (c *Chip) faultsDue() {
 		c.strike(p)
 		return true
 	})
+	c.fieldChanged() // a chip that has cooled down may drive its antenna again
 	c.settle()
 }
 

@@ -9,18 +9,25 @@ func (c *Chip) receive(sym []symbol) {
 	parity := c.regs[mfRxReg]&0x10 == 0
 	r := demodulate(c.rx, sym, align, parity)
 	c.rx = r.data
-	if r.bits < 4 && c.regs[rxModeReg]&0x08 != 0 { // RxNoErr: the receiver stays on
+	scrap := r.bits < 4 && align == 0         // the rest of a split byte may be shorter
+	if scrap && c.regs[rxModeReg]&0x08 != 0 { // RxNoErr: the receiver stays on
 		c.modem = modemWaitData
 		return
 	}
 	c.decrypt(&r, parity)
-	c.judge(&r, align)
+	if r.badStart || scrap {
+		c.fail(errProtocol)
+	}
+	if r.badParity {
+		c.fail(errParity)
+	}
+	c.judgeCollision(&r, align)
 	c.checkCRC(&r)
 	for _, v := range r.data {
 		c.fifoIn(v)
 	}
 	c.regs[controlReg] = resetValues[controlReg] | byte((align+r.bits)%8)
-	if r.bits >= 4 {
+	if !scrap {
 		c.regs[comIrqReg] |= irqRx
 	}
 	c.afterReception()
@@ -36,14 +43,8 @@ func (c *Chip) decrypt(r *reception, parity bool) {
 	r.badParity = parity && !ok
 }
 
-// judge sets the error bits of a reception and CollReg.
-func (c *Chip) judge(r *reception, align int) {
-	if r.badStart || r.bits < 4 {
-		c.fail(errProtocol)
-	}
-	if r.badParity {
-		c.fail(errParity)
-	}
+// judgeCollision sets CollErr and CollReg.
+func (c *Chip) judgeCollision(r *reception, align int) {
 	if r.collision < 0 {
 		return
 	}
