@@ -28,6 +28,7 @@ type world struct {
 	commit     func(session.Commit) error // what the disk does; nil is well
 	refuses    bool                       // the relay does not obey
 	welded     bool                       // it does not open
+	looked     func()                     // called in the next lookup, with mu held
 	unreadable bool                       // the list
 	zero       time.Time
 	ids        int
@@ -65,6 +66,9 @@ func (w *world) Lookup(_ context.Context, uid session.IDToken) (session.Listing,
 		return session.Listing{}, errors.New("database disk image is malformed")
 	}
 	e, ok := w.entries[uid]
+	if w.looked != nil {
+		w.looked()
+	}
 	return session.Listing{Entry: e, Found: ok, List: session.ListVersion{List: "l", Version: w.version}}, nil
 }
 
@@ -143,6 +147,12 @@ func (w *world) last() session.Decision {
 		return session.Decision{}
 	}
 	return w.said[len(w.said)-1]
+}
+
+func (w *world) reported() []session.TransactionEvent {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.records)
 }
 
 func (w *world) wantTrace(t *testing.T, want ...string) {
@@ -263,7 +273,7 @@ func TestBlockedBadgeStopsChargingAtOnce(t *testing.T) {
 		c.ListChanged()
 		synctest.Wait()
 		w.wantTrace(t, "Started", "garage true", "garage false", "Ended")
-		if got := w.records[1].StoppedReason; got != session.StoppedDeAuthorized {
+		if got := w.reported()[1].StoppedReason; got != session.StoppedDeAuthorized {
 			t.Errorf("got %s, want DeAuthorized", got)
 		}
 	})
@@ -313,9 +323,8 @@ func TestIdleLoopStaysAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		_, stop := w.start(t, station(session.Charging, "garage"))
-		defer stop()
 		time.Sleep(time.Hour)
-		synctest.Wait()
+		stop()
 		if w.alive < 700 || w.alive > 1500 {
 			t.Errorf("got %d turns in an idle hour, want one every five seconds", w.alive)
 		}

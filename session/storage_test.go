@@ -71,7 +71,7 @@ func TestBrokenDiskKeepsOrderAndBounds(t *testing.T) {
 		time.Sleep(time.Minute)
 		var got []string
 		seq := map[string]int{}
-		for _, r := range w.records[2:] {
+		for _, r := range w.reported()[2:] {
 			got = append(got, r.Station+" "+string(r.EventType))
 			if seq[r.Station]++; r.SeqNo != seq[r.Station] {
 				t.Errorf("got seqNo %d at %s, want %d", r.SeqNo, r.Station, seq[r.Station])
