@@ -39,7 +39,7 @@ func TestRecoversFrom(t *testing.T) {
 			held := r.plain("11111111")
 			r.run(time.Second)
 			f.At = 5
-			r.chip.Inject(f)
+			r.inject(f)
 			r.run(3 * time.Second)
 			if h := r.dev.Health(); h.State != reader.StateReady {
 				t.Fatalf("got state %s: %v, want ready", h.State, h.Err)
@@ -64,7 +64,7 @@ func TestTellsLostAndBack(t *testing.T) {
 			r.plain("04A1B2C3")
 			r.run(time.Second)
 			broke := r.chip.Now()
-			r.chip.Inject(readertest.Fault{Kind: kind, Count: 1 << 30})
+			r.inject(readertest.Fault{Kind: kind, Count: 1 << 30})
 			r.run(20 * time.Second)
 			if at := when[reader.Lost](r, broke); at < 0 || at > broke+5*time.Second {
 				t.Errorf("got Lost at %v, want within 5 s of %v", at, broke)
@@ -89,7 +89,7 @@ func TestTellsLostAndBack(t *testing.T) {
 
 func TestStartsWithoutAReader(t *testing.T) {
 	r := newRig(t, readertest.Opts{}, nil)
-	r.chip.Inject(readertest.Fault{Kind: readertest.FaultMISOFF, Count: 1 << 30})
+	r.inject(readertest.Fault{Kind: readertest.FaultMISOFF, Count: 1 << 30})
 	_, err := r.dev.Scan()
 	var f *reader.Fault
 	if !errors.As(err, &f) || f.Kind != reader.FaultWiring || f.Hint() == "" {
@@ -110,7 +110,7 @@ func TestHeldCardTapsOnceInNoise(t *testing.T) {
 	r := newRig(t, readertest.Opts{}, nil)
 	c := r.plain("04A1B2C3D4E5F6")
 	r.run(time.Second)
-	r.chip.Inject(readertest.Fault{Kind: readertest.FaultNoise, Count: 1 << 30, Rate: 0.3, Seed: 11})
+	r.inject(readertest.Fault{Kind: readertest.FaultNoise, Count: 1 << 30, Rate: 0.3, Seed: 11})
 	r.run(d)
 	r.wantTaps("04A1B2C3D4E5F6")
 	r.wantRemoved()
@@ -156,7 +156,7 @@ func soakRound(r *rig, rnd *rand.Rand) time.Duration {
 			at := r.chip.Now() + time.Duration(rnd.Int64N(int64(100*time.Millisecond)))
 			r.chip.At(at, func() { r.chip.Put(c) })
 		case k == 2:
-			r.chip.Inject(randomFault(rnd))
+			r.inject(randomFault(rnd))
 		}
 		r.run(100*time.Millisecond + time.Duration(rnd.Int64N(int64(4*time.Second))))
 	}

@@ -20,6 +20,8 @@ type rig struct {
 	chip *readertest.Chip
 	dev  *reader.Dev
 	told []told
+	// faulty is set when what happens may break the data sheet's rules.
+	faulty bool
 }
 
 type told struct {
@@ -38,7 +40,22 @@ func newRig(t *testing.T, o readertest.Opts, change func(*reader.Opts)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &rig{T: t, chip: chip, dev: dev}
+	r := &rig{T: t, chip: chip, dev: dev}
+	t.Cleanup(r.strict)
+	return r
+}
+
+// strict checks that the driver did nothing that the data sheet forbids.
+func (r *rig) strict() {
+	if v := r.chip.Violations(); len(v) > 0 && !r.faulty {
+		r.Errorf("got violations of the data sheet %v, want none", v)
+	}
+}
+
+// inject spoils something.
+func (r *rig) inject(f readertest.Fault) {
+	r.faulty = true
+	r.chip.Inject(f)
 }
 
 // run lets the driver run for d of the chip's time.
