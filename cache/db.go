@@ -19,9 +19,9 @@ import (
 // Settings of every connection. A small page cache is enough: a lookup reads
 // four pages. The log is folded into the file every 200 pages, so that it stays
 // below 1 MiB and a start after a power cut has little to recover.
-const settings = "?_journal_mode=WAL&_synchronous=FULL&_busy_timeout=5000&_txlock=immediate&_cache_size=-2000&_stmt_cache_size=32"
+const settings = "?_synchronous=FULL&_busy_timeout=5000&_txlock=immediate&_cache_size=-2000&_stmt_cache_size=32"
 
-const setup = `PRAGMA wal_autocheckpoint = 200; PRAGMA journal_size_limit = 1048576; PRAGMA temp_store = MEMORY`
+const setup = `PRAGMA page_size = %d; PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 200; PRAGMA journal_size_limit = 1048576; PRAGMA temp_store = MEMORY`
 
 // errUnfit marks a file that cannot serve as this database: damaged, or made
 // by another program or a later version of this one.
@@ -32,15 +32,19 @@ var errUnfit = errors.New("not a database of this program")
 type schema struct {
 	application int32
 	version     int
+	pageSize    int
 	tables      string
 }
 
 // connector opens connections of one file, all with the same settings.
-type connector struct{ dsn string }
+type connector struct {
+	dsn      string
+	pageSize int // of a new file
+}
 
 func (c connector) Driver() driver.Driver {
 	return &sqlite3.SQLiteDriver{ConnectHook: func(conn *sqlite3.SQLiteConn) error {
-		_, err := conn.Exec(setup, nil)
+		_, err := conn.Exec(fmt.Sprintf(setup, c.pageSize), nil)
 		return err
 	}}
 }
@@ -48,13 +52,13 @@ func (c connector) Driver() driver.Driver {
 func (c connector) Connect(context.Context) (driver.Conn, error) { return c.Driver().Open(c.dsn) }
 
 // openDB returns a pool of one connection to the file at path.
-func openDB(path string) (*sql.DB, error) {
+func openDB(path string, pageSize int) (*sql.DB, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
 	}
 	u := url.URL{Scheme: "file", Path: abs}
-	db := sql.OpenDB(connector{u.String() + settings})
+	db := sql.OpenDB(connector{u.String() + settings, pageSize})
 	db.SetMaxOpenConns(1)
 	return db, nil
 }
@@ -65,7 +69,7 @@ func openFile(path string, s schema) (*sql.DB, error) {
 	if err := s.foreign(path); err != nil {
 		return nil, err
 	}
-	db, err := openDB(path)
+	db, err := openDB(path, s.pageSize)
 	if err != nil {
 		return nil, err
 	}

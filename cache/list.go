@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"badged/session"
@@ -15,9 +16,9 @@ import (
 // listSchema keeps entries of several generations in one tree, so that the
 // switch from one to the next changes one row of inforce. The staged snapshot
 // is the generation that staging names; those of old are what Tidy removes.
-var listSchema = schema{application: 0x62646c73, version: 1, tables: `
+var listSchema = schema{application: 0x62646c73, version: 1, pageSize: 4096, tables: `
 CREATE TABLE entry (gen INTEGER, uid BLOB, account TEXT, more TEXT, PRIMARY KEY (gen, uid)) WITHOUT ROWID;
-CREATE TABLE inforce (one INTEGER PRIMARY KEY CHECK (one = 1), gen INTEGER NOT NULL,
+CREATE TABLE inforce (one INTEGER PRIMARY KEY CHECK (one = 1), gen INTEGER NOT NULL, rev INTEGER NOT NULL,
 	list TEXT, epoch INTEGER, version INTEGER, digest BLOB, count INTEGER, issued INTEGER);
 CREATE TABLE staging (one INTEGER PRIMARY KEY CHECK (one = 1), gen INTEGER NOT NULL,
 	list TEXT, epoch INTEGER, version INTEGER, digest BLOB);
@@ -34,8 +35,16 @@ type List struct {
 	write     *sql.DB
 	read      *sql.DB
 	lookup    *sql.Stmt
+	known     atomic.Pointer[revision]
 	recovered string
 	at        func(point string) // failpoint of the crash tests, nil otherwise
+}
+
+// revision is a version in force with the number that changes with it, so that
+// a lookup reads one number instead of the whole version.
+type revision struct {
+	rev     int64
+	version session.ListVersion
 }
 
 // OpenList opens the list at path or makes an empty one. A file that is damaged
@@ -59,11 +68,10 @@ func (l *List) open() (err error) {
 	if err != nil {
 		return err
 	}
-	if l.read, err = openDB(l.path); err != nil {
+	if l.read, err = openDB(l.path, listSchema.pageSize); err != nil {
 		return err
 	}
-	l.lookup, err = l.read.Prepare(`SELECT f.list, f.epoch, f.version, f.digest, f.count, f.issued, e.uid IS NOT NULL, e.account, e.more
-		FROM inforce f LEFT JOIN entry e ON e.gen = f.gen AND e.uid = ?`)
+	l.lookup, err = l.read.Prepare(`SELECT f.rev, e.account, e.more FROM inforce f LEFT JOIN entry e ON e.gen = f.gen AND e.uid = ?`)
 	return err
 }
 
@@ -90,21 +98,41 @@ func (l *List) Lookup(ctx context.Context, t session.IDToken) (session.Listing, 
 		return session.Listing{}, err
 	}
 	uid, _ := uidBytes(t) // nil, for what is no UID, is on no list
-	var out session.Listing
-	var account sql.NullString
-	r := row{uid: uid}
-	err := l.lookup.QueryRow(uid).Scan(append(versionColumns(&out.List), &out.Found, &account, &r.more)...)
-	if errors.Is(err, sql.ErrNoRows) {
-		return session.Listing{}, nil
+	for {
+		var rev int64
+		var account sql.NullString
+		var more []byte
+		err := l.lookup.QueryRow(uid).Scan(&rev, &account, &more)
+		if errors.Is(err, sql.ErrNoRows) {
+			return session.Listing{}, nil
+		}
+		var out session.Listing
+		if err == nil && account.Valid {
+			out.Found = true
+			out.Entry, err = row{uid, account.String, more}.entry(t)
+		}
+		if err != nil {
+			return session.Listing{}, fmt.Errorf("look up badge: %w", err)
+		}
+		if known := l.known.Load(); known != nil && known.rev == rev {
+			out.List = known.version
+			return out, nil
+		}
+		if err := l.learn(ctx); err != nil {
+			return session.Listing{}, fmt.Errorf("look up badge: %w", err)
+		}
 	}
-	if err == nil && out.Found {
-		r.account = account.String
-		out.Entry, err = r.entry(t)
+}
+
+// learn reads the version in force for the lookups to come.
+func (l *List) learn(ctx context.Context) error {
+	var r revision
+	err := l.read.QueryRowContext(ctx, "SELECT rev, list, epoch, version, digest, count, issued FROM inforce").
+		Scan(append([]any{&r.rev}, versionColumns(&r.version)...)...)
+	if err == nil {
+		l.known.Store(&r)
 	}
-	if err != nil {
-		return session.Listing{}, fmt.Errorf("look up badge: %w", err)
-	}
-	return out, nil
+	return err
 }
 
 // InForce is the version in force; the zero ListVersion while there is none.
@@ -138,7 +166,7 @@ func (l *List) Refresh(ctx context.Context, to session.ListVersion) error {
 // Check reads the whole list and returns an error if it is damaged: seconds for
 // a million badges, so it is for the background. Lookups go on meanwhile.
 func (l *List) Check(ctx context.Context) error {
-	db, err := openDB(l.path)
+	db, err := openDB(l.path, listSchema.pageSize)
 	if err != nil {
 		return err
 	}
@@ -189,7 +217,7 @@ func setInForce(tx *sql.Tx, v session.ListVersion, gen int64) error {
 	if err := storable(v); err != nil {
 		return err
 	}
-	_, err := tx.Exec("INSERT OR REPLACE INTO inforce VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
+	_, err := tx.Exec(`INSERT OR REPLACE INTO inforce VALUES (1, ?, 1 + coalesce((SELECT rev FROM inforce), 0), ?, ?, ?, ?, ?, ?)`,
 		gen, v.List, int64(v.Epoch), int64(v.Version), v.Digest[:], v.Count, v.IssuedAt.UnixMilli())
 	return err
 }

@@ -1,7 +1,10 @@
 package cache_test
 
 import (
+	"database/sql"
+	"encoding/hex"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -32,6 +35,46 @@ func BenchmarkLookup(b *testing.B) {
 			percentiles(b, took)
 		})
 	}
+	b.Run("bare statement, 1000000", func(b *testing.B) { bareLookup(b, 1_000_000) })
+}
+
+// bareLookup is what a prepared statement on a table of UIDs costs here.
+func bareLookup(b *testing.B, n int) {
+	db, err := sql.Open("sqlite3", "file:"+filepath.Join(b.TempDir(), "bare.db")+"?_journal_mode=WAL")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	if _, err := db.Exec("CREATE TABLE entry (uid BLOB PRIMARY KEY, account TEXT) WITHOUT ROWID; BEGIN"); err != nil {
+		b.Fatal(err)
+	}
+	for i := range n {
+		uid, _ := hex.DecodeString(string(badge(i)))
+		if _, err := db.Exec("INSERT INTO entry VALUES (?, ?)", uid, fmt.Sprint("r-", i)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if _, err := db.Exec("COMMIT"); err != nil {
+		b.Fatal(err)
+	}
+	stmt, err := db.Prepare("SELECT account FROM entry WHERE uid = ?")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer stmt.Close()
+	var took []time.Duration
+	for i := 0; b.Loop(); i++ {
+		uid, _ := hex.DecodeString(string(badge(i * 7919 % n)))
+		var account string
+		start := time.Now()
+		err := stmt.QueryRow(uid).Scan(&account)
+		took = append(took, time.Since(start))
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	percentiles(b, took)
 }
 
 func BenchmarkSnapshot(b *testing.B) {
