@@ -96,8 +96,10 @@ func (c *Controller) Refuse(reader string, uid IDToken, reason Reason) {
 	c.post(item{event: CardRefused{reader, uid, reason}})
 }
 
-// Press reports the select button of a reader.
-func (c *Controller) Press(reader string) { c.post(item{event: ButtonPressed{reader}}) }
+// Press reports a select button: see ButtonPressed.
+func (c *Controller) Press(reader, station string) {
+	c.post(item{event: ButtonPressed{reader, station}})
+}
 
 // Meter reports a reading, or with Sample.Lost that there is none. A meter is to
 // be reported at least every two minutes, changed or not, and once at the start:

@@ -84,3 +84,12 @@ func (r Reason) Status() Status {
 	}
 	return Invalid
 }
+
+// ofBadge tells whether the reason lies in the badge, whatever the station.
+func (r Reason) ofBadge() bool {
+	switch r {
+	case NoList, ListUnreadable, UnknownBadge, BlockedBadge, InvalidBadge, ThirdPartyBadge, NotYetValid, ExpiredBadge:
+		return true
+	}
+	return false
+}

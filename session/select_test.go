@@ -103,3 +103,48 @@ func TestFirstPluggedStartsAtOnce(t *testing.T) {
 		t.Errorf("got %+v, want a start of two", got)
 	}
 }
+
+func TestWasherAndChargerAtOneReader(t *testing.T) {
+	newRoom := func(t *testing.T) *desk {
+		washer, charger := station(session.Laundry, "washer"), station(session.Charging, "charger")
+		charger.Plug = true
+		d := newDesk(t, washer, charger)
+		d.read("washer", 0, 0)
+		d.read("charger", 0, 0)
+		return d
+	}
+	want := func(t *testing.T, d *desk, action session.Action, at string) {
+		t.Helper()
+		if got := d.tap("AAAA0001"); got.Action != action || got.Station != at {
+			t.Errorf("got %+v, want %s at %s", got, action, at)
+		}
+	}
+	t.Run("without a plug in, the washer is meant", func(t *testing.T) {
+		want(t, newRoom(t), session.ActionStart, "washer")
+	})
+	t.Run("a plug that came chooses the charger", func(t *testing.T) {
+		d := newRoom(t)
+		d.do(session.PlugChanged{Station: "charger", In: true})
+		want(t, d, session.ActionStart, "charger")
+	})
+	t.Run("a plug that was charged by chooses nothing more", func(t *testing.T) {
+		d := newRoom(t)
+		d.do(session.PlugChanged{Station: "charger", In: true})
+		d.tap("AAAA0001")
+		d.do(session.Commanded{Name: session.CommandStop, Station: "charger"})
+		d.tick(11 * time.Second)
+		want(t, d, session.ActionStart, "washer")
+	})
+	t.Run("a button of the station chooses it", func(t *testing.T) {
+		d := newRoom(t)
+		d.do(session.ButtonPressed{Reader: "hall", Station: "charger"})
+		want(t, d, session.ActionStart, "charger")
+	})
+	t.Run("an unknown badge is told nothing of the session there", func(t *testing.T) {
+		d := newRoom(t)
+		d.tap("AAAA0001")
+		if got := d.tap("FFFF0001"); got.Reason != session.UnknownBadge || got.Station != "" || got.TransactionID != "" {
+			t.Errorf("got %+v, want UnknownBadge and nothing else", got)
+		}
+	})
+}

@@ -32,6 +32,7 @@ type station struct {
 
 	meter   meter
 	plugged time.Duration // Up of the plug's coming; 0 is not plugged
+	spent   bool          // a session has ended with this plug in: it chooses no station any more
 	broken  string        // what is wrong with the relay
 	dead    []dead
 	saved   MilliWattHours // Register as the journal has it

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -25,17 +26,18 @@ func (e CardRefused) apply(s *step) {
 	s.refuse(Decision{Reader: e.Reader, UID: e.UID, Reason: e.Reason, Status: Invalid})
 }
 
-// ButtonPressed says that a reader's select button was pressed.
-type ButtonPressed struct{ Reader string }
+// ButtonPressed says that a select button at a reader was pressed: one of a
+// station, or, with Station "", one that steps through them.
+type ButtonPressed struct{ Reader, Station string }
 
 func (e ButtonPressed) apply(s *step) {
 	ids := s.m.readers[e.Reader]
-	if len(ids) == 0 {
-		return
+	next := slices.Index(ids, e.Station)
+	if e.Station == "" {
+		next = (slices.Index(ids, s.st.readers[e.Reader].station) + 1) % max(1, len(ids))
 	}
-	next := 0
-	if sel, ok := s.st.readers[e.Reader]; ok {
-		next = (slices.Index(ids, sel.station) + 1) % len(ids)
+	if next < 0 || len(ids) == 0 {
+		return
 	}
 	s.st.readers[e.Reader] = selection{station: ids[next], until: s.now.Up + selectTime}
 	s.show(Signal{Name: SignalSelected, Reader: e.Reader, Station: ids[next]})
@@ -62,7 +64,7 @@ func (e BadgeTapped) apply(s *step) {
 		ids = []string{sel.station}
 	}
 	all := s.options(e, ids)
-	able := slices.DeleteFunc(slices.Clone(all), func(o option) bool { return o.rule.Action == ActionNone })
+	able := s.meant(slices.DeleteFunc(slices.Clone(all), func(o option) bool { return o.rule.Action == ActionNone }))
 	slices.SortStableFunc(able, func(a, b option) int { return s.rank(a) - s.rank(b) })
 	switch {
 	case pending && sel.tap != nil && len(able) > 0:
@@ -115,26 +117,38 @@ func (s *step) choose(e BadgeTapped, able []option, after string) {
 	s.show(Signal{Name: SignalSelected, Reader: e.Reader, Station: id, Language: e.Listing.Entry.Language})
 }
 
-// options says what the tap would do at each station. Of the charging points
-// that it could start only the first plugged one is offered, if any is.
+// options says what the tap would do at each station.
 func (s *step) options(e BadgeTapped, ids []string) []option {
 	var all []option
 	for _, id := range ids {
 		all = append(all, option{id, s.rule(e, id)})
 	}
-	first := -1
-	for i, o := range all {
-		if p := s.st.stations[o.station].plugged; o.rule.Action == ActionStart && p > 0 &&
-			(first < 0 || p < s.st.stations[all[first].station].plugged) {
-			first = i
+	return all
+}
+
+// meant leaves of what a tap could do what its badge can mean. A plug that came
+// since the last session chooses its charging point, the first one of several;
+// a point that sees no such plug is meant only where there is nothing else.
+func (s *step) meant(able []option) []option {
+	plug := func(o option) time.Duration {
+		st, c := s.st.stations[o.station], s.m.stations[o.station]
+		if o.rule.Action != ActionStart || !c.Plug || st.spent {
+			return 0
 		}
+		return st.plugged
 	}
-	if first < 0 {
-		return all
+	first := slices.Clone(able)
+	first = slices.DeleteFunc(first, func(o option) bool { return plug(o) == 0 })
+	if len(first) > 0 {
+		return []option{slices.MinFunc(first, func(a, b option) int { return cmp.Compare(plug(a), plug(b)) })}
 	}
-	return slices.DeleteFunc(all, func(o option) bool {
-		return o.rule.Action == ActionStart && o != all[first] && s.m.stations[o.station].Kind == Charging
+	rest := slices.DeleteFunc(slices.Clone(able), func(o option) bool {
+		return o.rule.Action == ActionStart && s.m.stations[o.station].Plug
 	})
+	if len(rest) > 0 {
+		return rest
+	}
+	return able
 }
 
 // rule is the policy for a tap at one station.
@@ -200,8 +214,11 @@ func (s *step) do(e BadgeTapped, o option) {
 	delete(s.st.readers, e.Reader)
 	c, st, _ := s.station(o.station)
 	d := e.decision(Decision{Station: c.ID, Action: o.rule.Action, Reason: o.rule.Reason})
-	if st.Session != nil {
+	if st.Session != nil && (d.Action != ActionNone || d.Reason.Status() == ConcurrentTx) {
 		d.TransactionID = st.Session.ID
+	}
+	if d.Reason.ofBadge() {
+		d.Station = ""
 	}
 	switch o.rule.Action {
 	case ActionStart, ActionTest:

@@ -56,7 +56,7 @@ func (s *step) end(c StationConfig, st *station, e ending) {
 	if c.Kind == Laundry && t.Phase != PhasePreparing && !t.Test && hadRelay {
 		st.Release = s.now.Up + max(c.DoorRelease, 1)
 	}
-	st.Session = nil
+	st.Session, st.spent = nil, st.plugged > 0
 	s.show(Signal{
 		Name: SignalEnded, Reader: c.Reader, Station: c.ID, Language: t.Language,
 		Energy: t.Now.WattHours() - t.Start.WattHours(),
@@ -106,7 +106,7 @@ func (e PlugChanged) apply(s *step) {
 	case !e.In:
 		st.plugged = 0
 	case !was:
-		st.plugged = max(s.now.Up, 1)
+		st.plugged, st.spent = max(s.now.Up, 1), false
 	}
 	switch {
 	case t == nil || t.Test || !c.Plug:

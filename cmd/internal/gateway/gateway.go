@@ -173,7 +173,7 @@ func (g *gateway) runStation(ctx context.Context, tasks *errgroup.Group, s Stati
 		tasks.Go(func() error {
 			return g.runInput(ctx, s.Select, func(pressed bool) {
 				if pressed {
-					g.ctl.Press(s.Reader)
+					g.ctl.Press(s.Reader, s.ID)
 				}
 			})
 		})

@@ -72,6 +72,7 @@ func (g *gateway) readMeter(ctx context.Context, s Station, emit func(station.Sa
 		o := station.DefaultS0Opts
 		o.PulsesPerKWh = s.Meter.PulsesPerKWh
 		o.Start = g.register(s.ID)
+		o.Alive = min(o.Alive, max(s.IdleFor/8, 100*time.Millisecond)) // the end is judged at samples
 		m, err := station.NewS0(in, o)
 		if err != nil {
 			return err
