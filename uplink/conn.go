@@ -176,20 +176,63 @@ func (c *Conn) Err() error {
 // Messages gives what was received, in order. It is never closed: see Lost.
 func (c *Conn) Messages() <-chan Incoming { return c.in }
 
-// Start hands a message to paho at QoS 1. It blocks for the WriteTimeout at most.
-func (c *Conn) start(topic string, retained bool, payload []byte) mqtt.Token {
-	return c.client.Publish(topic, 1, retained, payload)
-}
-
 // Publish sends at QoS 1 and waits for the PUBACK of this very connection: the
 // broker has taken the message, and may still lose it or drop it silently where
 // its access list says so.
 func (c *Conn) Publish(ctx context.Context, topic string, retained bool, payload []byte) error {
-	if err := c.await(ctx, c.start(topic, retained, payload)); err != nil {
-		return fmt.Errorf("publish %s: %w", topic, err)
-	}
-	return nil
+	_, err := c.publish(ctx, topic, retained, payload)
+	return err
 }
+
+// publish sends messages in order without waiting between them, and returns how
+// many of them, from the first, the broker has taken.
+func (c *Conn) publish(ctx context.Context, topic string, retained bool, payloads ...[]byte) (taken int, err error) {
+	tokens := c.start(len(payloads), func(i int) mqtt.Token { return c.client.Publish(topic, 1, retained, payloads[i]) })
+	for range payloads {
+		if _, err := c.await(ctx, tokens); err != nil {
+			return taken, fmt.Errorf("publish %s: %w", topic, err)
+		}
+		taken++
+	}
+	return taken, nil
+}
+
+// start makes n calls of paho, one after the other, apart from its caller: on a
+// connection that breaks at that moment each of them may block for the write
+// timeout.
+func (c *Conn) start(n int, call func(i int) mqtt.Token) <-chan mqtt.Token {
+	tokens := make(chan mqtt.Token, n)
+	go func() {
+		for i := 0; i < n && c.Err() == nil; i++ {
+			tokens <- call(i)
+		}
+	}()
+	return tokens
+}
+
+// await waits for the next call and for its answer.
+func (c *Conn) await(ctx context.Context, tokens <-chan mqtt.Token) (t mqtt.Token, err error) {
+	timer := time.NewTimer(answerTimeout)
+	defer timer.Stop()
+	var done <-chan struct{}
+	for {
+		select {
+		case t = <-tokens:
+			tokens, done = nil, t.Done()
+		case <-done:
+			return t, t.Error()
+		case <-c.lost:
+			return nil, c.Err()
+		case <-timer.C:
+			return nil, errors.New("broker does not answer")
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// answerTimeout is how long a broker may take for a PUBACK, SUBACK or UNSUBACK.
+const answerTimeout = 20 * time.Second
 
 // Subscribe asks for the topics at QoS 1 and waits for the SUBACK.
 func (c *Conn) Subscribe(ctx context.Context, topics ...string) error {
@@ -200,8 +243,8 @@ func (c *Conn) Subscribe(ctx context.Context, topics ...string) error {
 	for _, t := range topics {
 		filters[t] = 1
 	}
-	token := c.client.SubscribeMultiple(filters, nil)
-	if err := c.await(ctx, token); err != nil {
+	token, err := c.await(ctx, c.start(1, func(int) mqtt.Token { return c.client.SubscribeMultiple(filters, nil) }))
+	if err != nil {
 		return fmt.Errorf("subscribe %s: %w", topics[0], err)
 	}
 	for t, granted := range token.(*mqtt.SubscribeToken).Result() {
@@ -217,29 +260,11 @@ func (c *Conn) Unsubscribe(ctx context.Context, topics ...string) error {
 	if len(topics) == 0 {
 		return nil
 	}
-	if err := c.await(ctx, c.client.Unsubscribe(topics...)); err != nil {
+	if _, err := c.await(ctx, c.start(1, func(int) mqtt.Token { return c.client.Unsubscribe(topics...) })); err != nil {
 		return fmt.Errorf("unsubscribe %s: %w", topics[0], err)
 	}
 	return nil
 }
-
-func (c *Conn) await(ctx context.Context, t mqtt.Token) error {
-	timer := time.NewTimer(answerTimeout)
-	defer timer.Stop()
-	select {
-	case <-t.Done():
-		return t.Error()
-	case <-c.lost:
-		return c.Err()
-	case <-timer.C:
-		return errors.New("broker does not answer")
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// answerTimeout is how long a broker may take for a PUBACK, SUBACK or UNSUBACK.
-const answerTimeout = 20 * time.Second
 
 // Close ends the connection in good order: the will is not published.
 func (c *Conn) Close() {

@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	mqtt "github.com/eclipse/paho.mqtt.golang"
-
 	"badged/session"
 )
 
@@ -115,18 +113,11 @@ func (f *forwarder) send(ctx context.Context, conn *Conn) (wait time.Duration, e
 	if first := batch[0]; first.Ledger == f.ledger && first.Seq <= f.top {
 		wait = replayPause
 	}
-	tokens := make([]mqtt.Token, len(batch))
+	payloads := make([][]byte, len(batch))
 	for i, m := range batch {
-		tokens[i] = conn.start(f.topics.Events(), false, EventMessage(m))
+		payloads[i] = EventMessage(m)
 	}
-	taken := 0
-	var lost error
-	for i := range tokens {
-		if lost = conn.await(ctx, tokens[i]); lost != nil {
-			break
-		}
-		taken = i + 1
-	}
+	taken, lost := conn.publish(ctx, f.topics.Events(), false, payloads...)
 	if taken > 0 {
 		last := batch[taken-1]
 		// Even when ctx has ended: what the broker has need not be sent again.

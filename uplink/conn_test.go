@@ -1,0 +1,241 @@
+package uplink_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/listeners"
+
+	"badged/uplink"
+)
+
+// T2: paho reports success for messages that nobody received when it may
+// reconnect. Fifty records go into a network that swallows them; after a cut all
+// must still arrive.
+func TestRecordsThatANetworkSwallowedAreNotTaken(t *testing.T) {
+	url := broker(t)
+	p := newProxy(t, url)
+	backend := dial(t, url, "backend", uplink.AllEvents)
+	m := newMemory()
+	c := run(t, opts(p.url(), m))
+	until(t, "connected", func() bool { return !c.Offline() })
+	first := c.State().Nonce
+	p.set(func(p *proxy) { p.swallow = true })
+	m.record(50)
+	until(t, "everything is in flight", func() bool { return len(m.changed) == 0 })
+	p.cut()
+	p.set(func(p *proxy) { p.swallow = false })
+	for seq := 1; seq <= 50; seq++ {
+		if in := next(t, backend); !strings.Contains(string(in.Payload), fmt.Sprintf(`"seq":%d,`, seq)) {
+			t.Fatalf("got %s, want seq %d", in.Payload, seq)
+		}
+	}
+	until(t, "all are taken", func() bool { o, _ := m.Outbox(t.Context()); return o.Taken == 50 })
+	if again := c.State().Nonce; again == first || len(again) < 16 {
+		t.Errorf("nonce: got %q after %q, want a new one for each connection", again, first)
+	}
+}
+
+// T3: cut between PUBACK and the mark: again, never lost.
+func TestRecordsComeAgainWhenThePubackIsLost(t *testing.T) {
+	url := broker(t)
+	backend := dial(t, url, "backend", uplink.AllEvents)
+	m := newMemory()
+	p := newProxy(t, url)
+	c := run(t, opts(p.url(), m))
+	for round := range 5 {
+		until(t, "connected", func() bool { return !c.Offline() })
+		m.record(7)
+		until(t, "some arrived", func() bool { return len(backend.Messages()) > round })
+		p.cut()
+	}
+	seen := map[uint64]bool{}
+	for len(seen) < 35 {
+		var e struct{ Seq uint64 }
+		if err := json.Unmarshal(next(t, backend).Payload, &e); err != nil {
+			t.Fatal(err)
+		}
+		if e.Seq > 1 && !seen[e.Seq-1] {
+			t.Fatalf("got seq %d before %d", e.Seq, e.Seq-1)
+		}
+		seen[e.Seq] = true
+	}
+}
+
+// T7: a peer that takes nothing and says nothing.
+func TestABlackHoleIsNoticed(t *testing.T) {
+	url := broker(t)
+	p := newProxy(t, url)
+	m := newMemory()
+	o := opts(p.url(), m)
+	o.Session = uplink.Session{KeepAlive: time.Second, WriteTimeout: time.Second}
+	c := run(t, o)
+	until(t, "connected", func() bool { return !c.Offline() })
+	p.set(func(p *proxy) { p.swallow = true })
+	until(t, "noticed", c.Offline)
+}
+
+func TestOnlineIsSaidAndTakenBack(t *testing.T) {
+	url := broker(t)
+	watch := dial(t, url, "watch", uplink.GatewayTopics("gw-1").Online(), uplink.GatewayTopics("gw-1").Status())
+	p := newProxy(t, url)
+	o := opts(p.url(), newMemory())
+	o.Status = func() any { return map[string]string{"clock": "unknown"} }
+	run(t, o)
+	for _, want := range []string{`{"online":true}`, `{"clock":"unknown"}`} {
+		if got := string(next(t, watch).Payload); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	p.set(func(p *proxy) { p.l.Close() })
+	p.cut()
+	if got := string(next(t, watch).Payload); got != `{"online":false}` {
+		t.Errorf("got %s, want the will", got)
+	}
+}
+
+func TestRefusedCredentialsAreAState(t *testing.T) {
+	d := &door{knows: func(user, password string) bool { return user == "gw-1" && password == "right" }}
+	url := broker(t, d)
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte("wrong\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := opts(url, newMemory())
+	o.Broker.PasswordFile = file
+	c := run(t, o)
+	until(t, "refused", func() bool {
+		return strings.Contains(c.State().Err, "refuses the credentials") && c.State().Attempts > 1
+	})
+	if _, err := uplink.Dial(t.Context(), uplink.Broker{URL: url}, uplink.Session{ClientID: "x"}); !errors.Is(err, uplink.ErrCredentials) {
+		t.Errorf("Dial: got %v, want ErrCredentials", err)
+	}
+	if err := os.WriteFile(file, []byte("right\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the new password is taken up", func() bool { return !c.Offline() })
+}
+
+func TestASecondClientWithTheSameIDIsRecognised(t *testing.T) {
+	url := broker(t)
+	c := run(t, opts(url, newMemory()))
+	run(t, opts(url, newMemory()))
+	until(t, "it is said", func() bool { return strings.Contains(c.State().Err, "another client") })
+}
+
+func TestUnknownSchemesAreRefused(t *testing.T) {
+	for _, url := range []string{"", "http://x", "tcp://", "tcp://user:secret@host", "tls://:8883", "::"} {
+		if _, err := uplink.New(uplink.Opts{Gateway: "g", List: "l", Broker: uplink.Broker{URL: url}}); err == nil {
+			t.Errorf("%q: got no error, want one", url)
+		}
+	}
+}
+
+func TestLongPacketsEndTheConnection(t *testing.T) {
+	for name, c := range map[string]struct {
+		in   []byte
+		want bool
+	}{
+		"short packets":              {[]byte{0xD0, 0, 0x30, 3, 'a', 'b', 'c', 0xD0, 0}, true},
+		"a packet of 200 KB":         {append([]byte{0x30, 0xC0, 0x9A, 0x0C}, make([]byte, 200_000)...), true},
+		"256 MB are promised":        {[]byte{0x30, 0xFF, 0xFF, 0xFF, 0x7F}, false},
+		"a length of five digits":    {[]byte{0x30, 0x80, 0x80, 0x80, 0x80, 0x01}, false},
+		"a long one after short one": {[]byte{0xD0, 0, 0x30, 0x80, 0x80, 0x20}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			here, there := net.Pipe()
+			go func() { _, _ = there.Write(c.in); there.Close() }()
+			got, err := io.ReadAll(uplink.Guard(here))
+			if ok := err == nil && bytes.Equal(got, c.in); ok != c.want {
+				t.Errorf("got %d bytes, %v, want whole: %t", len(got), err, c.want)
+			}
+		})
+	}
+}
+
+// certify writes a key and a certificate, signed by parent or by itself.
+func certify(t *testing.T, dir, name string, serial int64, parent *x509.Certificate, by *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: parent == nil, BasicConstraintsValid: true}
+	if parent == nil {
+		parent, by = c, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, parent, key.Public(), by)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{name + ".pem": {Type: "CERTIFICATE", Bytes: der}, name + ".key": {Type: "PRIVATE KEY", Bytes: private}} {
+		if err := os.WriteFile(filepath.Join(dir, file), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	made, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made, key
+}
+
+func TestCertificatesAreReadAgainAtEveryAttempt(t *testing.T) {
+	dir := t.TempDir()
+	ca, key := certify(t, dir, "ca", 1, nil, nil)
+	certify(t, dir, "broker", 2, ca, key)
+	certify(t, dir, "stranger", 3, nil, nil)
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "broker.pem"), filepath.Join(dir, "broker.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(ca)
+	s := mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler)})
+	l := listeners.NewTCP(listeners.Config{ID: "tls", Address: "127.0.0.1:0",
+		TLSConfig: &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert}})
+	if err := errors.Join(s.AddHook(new(door), nil), s.AddListener(l), s.Serve()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+
+	file := func(name string) string { return filepath.Join(dir, name) }
+	o := opts("tls://"+l.Address(), newMemory())
+	o.Broker.CA, o.Broker.Cert, o.Broker.Key = file("stranger.pem"), file("gateway.pem"), file("gateway.key")
+	certify(t, dir, "gateway", 4, nil, nil)
+	c := run(t, o)
+	until(t, "the broker is not trusted", func() bool { return strings.Contains(c.State().Err, "check broker.ca") })
+	good, err := os.ReadFile(file("ca.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file("stranger.pem"), good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	certify(t, dir, "gateway", 5, ca, key)
+	until(t, "the new files are taken up", func() bool { return !c.Offline() })
+}
