@@ -2,6 +2,7 @@ package station
 
 import (
 	"os"
+	"strings"
 
 	"github.com/warthog618/go-gpiocdev/uapi"
 )
@@ -64,3 +65,18 @@ func (c *FakeChip) request(r *uapi.LineRequest) (*os.File, error) {
 }
 
 func (c *FakeChip) Close() error { c.Closed++; return nil }
+
+// Undrawn returns the letters of text that a display of 128 by 64 pixels does
+// not show: those that the font lacks, and what does not fit.
+func Undrawn(text string) (missing string) {
+	font := parseFont()
+	for _, r := range text {
+		if _, ok := font[r]; !ok {
+			missing += string(r)
+		}
+	}
+	if lines, _ := wrap(text, 128/cellWidth, 64/cellHeight); len(lines) > 0 && strings.HasSuffix(lines[len(lines)-1], "…") {
+		missing += "the end"
+	}
+	return missing
+}
