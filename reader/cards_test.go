@@ -85,9 +85,9 @@ func TestPlusATSIsAskedForOnDemand(t *testing.T) {
 }
 
 func TestScanFindsEverySet(t *testing.T) {
-	rounds := 150
+	rounds := 80
 	if testing.Short() {
-		rounds = 30
+		rounds = 20
 	}
 	for _, absolute := range []bool{false, true} {
 		t.Run(fmt.Sprintf("CollPos absolute %t", absolute), func(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 )
 
 // soak is how much of the chip's time TestSoak covers.
-var soak = flag.Duration("soak", 0, "virtual time of TestSoak; 0 is 20 minutes, 2 with -short")
+var soak = flag.Duration("soak", 0, "virtual time of TestSoak; 0 is 10 minutes, 2 with -short")
 
 func TestRecoversFrom(t *testing.T) {
 	for name, f := range map[string]readertest.Fault{
@@ -103,7 +103,7 @@ func TestStartsWithoutAReader(t *testing.T) {
 }
 
 func TestHeldCardTapsOnceInNoise(t *testing.T) {
-	d := 10 * time.Minute
+	d := 4 * time.Minute
 	if testing.Short() {
 		d = time.Minute
 	}
@@ -126,7 +126,7 @@ func TestHeldCardTapsOnceInNoise(t *testing.T) {
 func TestSoak(t *testing.T) {
 	d := *soak
 	if d == 0 {
-		if d = 20 * time.Minute; testing.Short() {
+		if d = 10 * time.Minute; testing.Short() {
 			d = 2 * time.Minute
 		}
 	}

@@ -280,6 +280,9 @@ func (d *Dev) settle() error {
 
 // announce tells of the cards that came.
 func (d *Dev) announce() {
+	if !slices.ContainsFunc(d.held, func(c held) bool { return c.fresh }) {
+		return
+	}
 	var tap Tap
 	for i := range d.held {
 		switch c := &d.held[i]; {
@@ -289,9 +292,6 @@ func (d *Dev) announce() {
 		case c.here:
 			tap.Held = append(tap.Held, c.card)
 		}
-	}
-	if len(tap.New) == 0 {
-		return
 	}
 	d.count.Taps++
 	d.events = append(d.events, tap)
