@@ -64,7 +64,7 @@ func (c *Chip) authReceived(sym []symbol) {
 	nested := c.regs[status2Reg]&bitCrypto1On != 0
 	a.send, a.want = a.cipher.Respond(a.uid, f, nested, own)
 	a.step = authVerify
-	c.clk.schedule(event{at: c.air.busyUntil + guard, kind: evAuth, id: c.run})
+	c.clk.schedule(event{at: c.now() + guard, kind: evAuth, id: c.run})
 }
 
 // authAnswer sends the chip's nonce and proof.

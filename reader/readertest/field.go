@@ -15,7 +15,7 @@ type picc struct {
 	change  uint64 // counts changes of the field, so that old plans lapse
 }
 
-// Put brings p into the field; a card that is there already stays.
+// Put brings p, a pointer, into the field; a card that is there already stays.
 func (c *Chip) Put(p mifaretest.PICC) {
 	c.At(c.clk.time(), func() {
 		if c.find(p) >= 0 {

@@ -43,6 +43,8 @@ func (c *Chip) hostFIFO(v byte) {
 		return
 	case cmd == cmdTransceive && c.modem >= modemRxWait:
 		c.fail(errWr) // and taken all the same: drivers that poll with REQA do it
+	case c.modem == modemSending:
+		c.violate("FIFO written while sending: longer frames are not emulated")
 	}
 	c.fifoIn(v)
 	switch cmd {
