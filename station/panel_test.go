@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,11 +39,20 @@ func (l *lamp) Close() error { return nil }
 
 // screen is a Screen that remembers its texts.
 type screen struct {
+	mu    sync.Mutex
 	texts []string
 	err   error
 }
 
+func (s *screen) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
 func (s *screen) Show(text string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.err == nil {
 		s.texts = append(s.texts, text)
 	}
@@ -135,7 +145,7 @@ func TestPanelReportsFaultsOncePerChange(t *testing.T) {
 		run(t, p, 10*time.Second, func() {
 			p.Show(session.Signal{Name: session.SignalFault})
 			time.Sleep(5 * time.Second)
-			s.err = nil
+			s.fail(nil)
 		})
 		if len(faults) != 2 || faults[0] == nil || faults[1] != nil {
 			t.Errorf("faults: got %v, want one and its end", faults)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,20 +15,34 @@ import (
 
 // wire is an Input whose edges the test makes. Its time starts at 100 s.
 type wire struct {
-	edges  chan station.Edge
-	seq    uint32
-	now    time.Duration
+	edges chan station.Edge
+	seq   uint32
+	now   time.Duration
+	fail  chan error
+
+	mu     sync.Mutex
 	active bool
 	err    error
-	fail   chan error
 }
 
 func newWire() *wire {
 	return &wire{edges: make(chan station.Edge), now: 100 * time.Second, fail: make(chan error, 1)}
 }
 
-func (w *wire) Active() (bool, error) { return w.active, w.err }
-func (w *wire) Close() error          { return nil }
+func (w *wire) Active() (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.active, w.err
+}
+
+// set is what Active says from now on.
+func (w *wire) set(active bool, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.active, w.err = active, err
+}
+
+func (w *wire) Close() error { return nil }
 
 func (w *wire) Edges(ctx context.Context, f func(station.Edge)) error {
 	for {
@@ -46,7 +61,7 @@ func (w *wire) Edges(ctx context.Context, f func(station.Edge)) error {
 func (w *wire) to(active bool, d time.Duration) {
 	w.now += d
 	w.seq++
-	w.active = active
+	w.set(active, nil)
 	w.edges <- station.Edge{Active: active, At: w.now, Seq: w.seq}
 }
 
@@ -172,7 +187,7 @@ func TestS0SaysWhatIsWrong(t *testing.T) {
 			time.Sleep(11 * time.Second)
 		}, "chatters"},
 		"always active": {func(w *wire) { w.to(true, time.Second); time.Sleep(time.Minute) }, "always active"},
-		"unreadable":    {func(w *wire) { w.err = errors.New("gone"); time.Sleep(time.Minute) }, "read S0 input: gone"},
+		"unreadable":    {func(w *wire) { w.set(false, errors.New("gone")); time.Sleep(time.Minute) }, "read S0 input: gone"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
