@@ -26,7 +26,15 @@ func pty(t *testing.T) (device *os.File, path string) {
 	var unlock, n int32
 	ioctl(t, f, syscall.TIOCSPTLCK, unsafe.Pointer(&unlock))
 	ioctl(t, f, syscall.TIOCGPTN, unsafe.Pointer(&n))
-	return f, fmt.Sprintf("/dev/pts/%d", n)
+	path = fmt.Sprintf("/dev/pts/%d", n)
+	// A serial line does not hang up when the bus closes it; a pty does, unless
+	// somebody else has it open.
+	held, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOCTTY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { held.Close() })
+	return f, path
 }
 
 func ioctl(t *testing.T, f *os.File, request uintptr, arg unsafe.Pointer) {
