@@ -124,6 +124,7 @@ func TestSerialLineDamagesAnswers(t *testing.T) {
 		"another unit": func(b []byte) []byte { b[0]++; return b },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			f, path := pty(t)
 			r := &registers{unit: 1}
 			r.putFloat(0x48, 10)
