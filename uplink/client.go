@@ -36,6 +36,9 @@ type Opts struct {
 	Handle func(ctx context.Context, cmd []byte) // a message on the topic of commands; may be nil
 	Log    *slog.Logger
 
+	// AckTimeout is how long the backend's ack may stand still before records are sent
+	// again; an hour unless set, doubled each time, at most a day.
+	AckTimeout time.Duration
 	// Reconnects wait a random time up to RetryMin·2ⁿ, at most RetryMax; 1 s and 5
 	// min unless set.
 	RetryMin, RetryMax time.Duration
@@ -77,7 +80,7 @@ func New(o Opts) (*Client, error) {
 	o = o.withDefaults()
 	c := &Client{o: o, topics: GatewayTopics(o.Gateway), poke: make(chan struct{}, 1)}
 	c.list = &listSync{topics: ListTopics(o.List), keys: o.Keys, store: o.Store, ratchet: o.Ratchet, report: o.OnList, now: o.Now}
-	c.forward = &forwarder{topics: c.topics, out: o.Outbox, log: o.Log, now: o.Now, refuse: c.refuseAck}
+	c.forward = &forwarder{topics: c.topics, out: o.Outbox, log: o.Log, now: o.Now, refuse: c.refuseAck, first: o.AckTimeout}
 	c.state.Since, c.state.List.State = o.Now(), "none"
 	return c, nil
 }
@@ -100,6 +103,9 @@ func (o Opts) withDefaults() Opts {
 	}
 	if o.StatusInterval == 0 {
 		o.StatusInterval = time.Minute
+	}
+	if o.AckTimeout <= 0 {
+		o.AckTimeout = time.Hour
 	}
 	if o.RetryMin <= 0 {
 		o.RetryMin = time.Second

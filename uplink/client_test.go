@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"badged/session"
 	"badged/uplink"
@@ -64,5 +65,80 @@ func TestListComesBySnapshotThenByDelta(t *testing.T) {
 	until(t, "version 2 is in force", func() bool { v, _ := m.inForce(); return v.Version == 2 })
 	if _, got := m.inForce(); got["04A1B2C3"].Status != session.Blocked || len(got) != 2 {
 		t.Errorf("got %v, want 04A1B2C3 blocked among two", got)
+	}
+}
+
+func TestTelemetryWaitsForTheLedger(t *testing.T) {
+	url := broker(t)
+	backend := dial(t, url, "backend", uplink.AllEvents, uplink.GatewayTopics("gw-1").Telemetry())
+	m := newMemory()
+	m.record(25)
+	for seq := uint64(7); seq < 37; seq++ {
+		m.ring = append(m.ring, session.Message{Seq: seq, Record: []byte(`{"type":"Decision"}`)})
+	}
+	run(t, opts(url, m))
+	for i := range 55 {
+		in := next(t, backend)
+		if got, want := strings.HasSuffix(in.Topic, "/telemetry"), i >= 25; got != want {
+			t.Fatalf("message %d on %s: want telemetry %t", i, in.Topic, want)
+		}
+	}
+	until(t, "the ring is empty", func() bool { left, _ := m.NextTelemetry(t.Context(), 1); return len(left) == 0 })
+}
+
+func TestSilentBackendsGetItAgain(t *testing.T) {
+	url := broker(t)
+	backend := dial(t, url, "backend", uplink.AllEvents)
+	m := newMemory()
+	m.record(3)
+	o := opts(url, m)
+	o.AckTimeout = 50 * time.Millisecond
+	run(t, o)
+	seqs := func(n int) (s string) {
+		for range n {
+			var e struct{ Seq int }
+			if err := json.Unmarshal(next(t, backend).Payload, &e); err != nil {
+				t.Fatal(err)
+			}
+			s += fmt.Sprint(e.Seq)
+		}
+		return s
+	}
+	if got := seqs(6); got != "123123" {
+		t.Errorf("got %s, want 123 twice", got)
+	}
+	publish(t, backend, uplink.GatewayTopics("gw-1").Ack(), []byte(`{"ledger":"l1","upTo":3,"hash":"h3"}`))
+	until(t, "committed", func() bool { o, _ := m.Outbox(t.Context()); return o.Committed == 3 && o.Taken == 3 })
+}
+
+func TestAcksThatLieChangeNothing(t *testing.T) {
+	for name, ack := range map[string]string{
+		"another ledger":     `{"ledger":"l2","upTo":1,"hash":"h1"}`,
+		"beyond the end":     `{"ledger":"l1","upTo":4,"hash":"h4"}`,
+		"another hash":       `{"ledger":"l1","upTo":2,"hash":"h1"}`,
+		"no hash":            `{"ledger":"l1","upTo":2}`,
+		"no JSON":            `all of it`,
+		"a member twice":     `{"ledger":"l1","upTo":1,"upTo":2,"hash":"h2"}`,
+		"a negative number":  `{"ledger":"l1","upTo":-1,"hash":""}`,
+		"longer than an ack": `{"ledger":"l1","upTo":1,"hash":"h1","x":"` + strings.Repeat("x", 4096) + `"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := broker(t)
+			publish(t, dial(t, url, "backend"), uplink.GatewayTopics("gw-1").Ack(), []byte(ack))
+			m := newMemory()
+			m.record(3)
+			o := opts(url, m)
+			refused := make(chan error, 1)
+			o.OnAck = func(err error) { refused <- err }
+			run(t, o)
+			select {
+			case <-refused:
+			case <-time.After(10 * time.Second):
+				t.Fatal("got no refusal")
+			}
+			if got, _ := m.Outbox(t.Context()); got.Committed != 0 {
+				t.Errorf("committed: got %d, want 0", got.Committed)
+			}
+		})
 	}
 }

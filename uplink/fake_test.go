@@ -28,6 +28,7 @@ type memory struct {
 	marks   session.Outbox
 	changed chan struct{}
 	sent    []string // calls of Taken and Rewind
+	ring    []session.Message
 }
 
 func newMemory() *memory {
@@ -201,7 +202,20 @@ func (m *memory) Outbox(context.Context) (session.Outbox, error) {
 
 func (m *memory) Changed() <-chan struct{} { return m.changed }
 
-// version is what is in force.
+func (m *memory) NextTelemetry(_ context.Context, limit int) ([]session.Message, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.ring[:min(limit, len(m.ring))]), nil
+}
+
+func (m *memory) DropTelemetry(_ context.Context, upTo uint64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ring = slices.DeleteFunc(m.ring, func(t session.Message) bool { return t.Seq <= upTo })
+	return nil
+}
+
+// inForce is the list.
 func (m *memory) inForce() (session.ListVersion, map[session.IDToken]session.Entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

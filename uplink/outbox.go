@@ -27,14 +27,17 @@ type Outbox interface {
 	Rewind(ctx context.Context, from, to uint64) error
 	// Outbox tells the marks.
 	Outbox(ctx context.Context) (session.Outbox, error)
-	// Changed wakes whoever sends, after a commit that added records.
+	// Changed wakes whoever sends, after a commit that added records or telemetry.
 	Changed() <-chan struct{}
+	// NextTelemetry gives the oldest entries of the ring: Seq is the place there,
+	// Record the JSON. DropTelemetry removes what was sent, up to and including upTo.
+	NextTelemetry(ctx context.Context, limit int) ([]session.Message, error)
+	DropTelemetry(ctx context.Context, upTo uint64) error
 }
 
 const (
 	inFlight     = 20          // Mosquitto's max_inflight_messages, the smallest there is
 	replayPause  = time.Second // between windows of records that a broker had before
-	standFirst   = time.Hour
 	standLongest = 24 * time.Hour
 	standGrace   = time.Minute // for the retained ack to arrive on a new connection
 )
@@ -47,8 +50,9 @@ type forwarder struct {
 	now    func() time.Time
 	refuse func(error) // an ack that was refused
 
-	stands time.Time     // since when the ack has stood still
-	wait   time.Duration // how long it may
+	first  time.Duration // how long the ack may stand still at first
+	stands time.Time     // since when it does
+	wait   time.Duration // how long it may by now
 	top    uint64        // the highest record that any broker has taken
 	ledger string        // of top
 }
@@ -64,7 +68,7 @@ func (f *forwarder) run(ctx context.Context, conn *Conn, acks <-chan Incoming) e
 		return fmt.Errorf("read outbox: %w", err)
 	}
 	f.note(o.Ledger, o.Taken)
-	if soon := f.now().Add(standGrace - f.wait); f.stands.Before(soon) {
+	if soon := f.now().Add(min(standGrace, f.first) - f.wait); f.stands.Before(soon) {
 		f.stands = soon
 	}
 	for {
@@ -108,7 +112,7 @@ func (f *forwarder) send(ctx context.Context, conn *Conn) (wait time.Duration, e
 		return 0, fmt.Errorf("read outbox: %w", err)
 	}
 	if len(batch) == 0 {
-		return forever, nil
+		return f.sendTelemetry(ctx, conn)
 	}
 	if first := batch[0]; first.Ledger == f.ledger && first.Seq <= f.top {
 		wait = replayPause
@@ -130,6 +134,28 @@ func (f *forwarder) send(ctx context.Context, conn *Conn) (wait time.Duration, e
 		return 0, fmt.Errorf("send record: %w", lost)
 	}
 	return wait, nil
+}
+
+// sendTelemetry sends what may be lost, once all that is billed is gone.
+func (f *forwarder) sendTelemetry(ctx context.Context, conn *Conn) (wait time.Duration, err error) {
+	batch, err := f.out.NextTelemetry(ctx, inFlight)
+	if err != nil {
+		return 0, fmt.Errorf("read telemetry: %w", err)
+	}
+	if len(batch) == 0 {
+		return forever, nil
+	}
+	payloads := make([][]byte, len(batch))
+	for i, m := range batch {
+		payloads[i] = m.Record
+	}
+	if _, err := conn.publish(ctx, f.topics.Telemetry(), false, payloads...); err != nil {
+		return 0, fmt.Errorf("send telemetry: %w", err)
+	}
+	if err := f.out.DropTelemetry(ctx, batch[len(batch)-1].Seq); err != nil {
+		return 0, fmt.Errorf("drop telemetry: %w", err)
+	}
+	return 0, nil
 }
 
 func (f *forwarder) note(ledger string, taken uint64) {
@@ -203,7 +229,7 @@ func (f *forwarder) acknowledge(ctx context.Context, m Incoming) error {
 	return nil
 }
 
-func (f *forwarder) moved() { f.stands, f.wait = f.now(), standFirst }
+func (f *forwarder) moved() { f.stands, f.wait = f.now(), f.first }
 
 // stoodStill goes back to what the backend has: the broker may have lost the
 // rest after its PUBACK.

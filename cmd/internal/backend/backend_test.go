@@ -27,12 +27,14 @@ func (*open) Provides(b byte) bool                                     { return 
 func (*open) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool { return true }
 func (*open) OnACLCheck(*mochi.Client, string, bool) bool              { return true }
 
-func broker(t *testing.T) backend.BrokerOpts {
+func broker(t *testing.T, hooks ...mochi.Hook) backend.BrokerOpts {
 	t.Helper()
 	s := mochi.New(&mochi.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	l := listeners.NewTCP(listeners.Config{ID: "t", Address: "127.0.0.1:0"})
-	if err := s.AddHook(new(open), nil); err != nil {
-		t.Fatal(err)
+	for _, h := range append(hooks, new(open))[:1] {
+		if err := s.AddHook(h, nil); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := s.AddListener(l); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,227 @@
+package backend_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gowebpki/jcs"
+
+	"badged/cmd/internal/backend"
+	"badged/uplink"
+)
+
+// gateway is one that sends what it is told to.
+type gateway struct {
+	t    *testing.T
+	conn *uplink.Conn
+	prev string
+	seq  int
+}
+
+func newGateway(t *testing.T, b backend.BrokerOpts) *gateway {
+	t.Helper()
+	c, err := uplink.Dial(t.Context(), b, uplink.Session{ClientID: "gw-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	if err := c.Subscribe(t.Context(), uplink.GatewayTopics("gw-1").Ack()); err != nil {
+		t.Fatal(err)
+	}
+	return &gateway{t: t, conn: c, prev: strings.Repeat("0", 64)}
+}
+
+// record makes the next message of ledger l1.
+func (g *gateway) record(fields string) []byte {
+	g.t.Helper()
+	g.seq++
+	b, err := jcs.Transform(fmt.Appendf(nil, `{"ledger":"l1","seq":%d,"prev":%q%s}`, g.seq, g.prev, fields))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	sum := sha256.Sum256(b)
+	g.prev = hex.EncodeToString(sum[:])
+	return fmt.Appendf(nil, `{"v":1,"ledger":"l1","seq":%d,"hash":%q,"record":%s}`, g.seq, g.prev, b)
+}
+
+func (g *gateway) send(messages ...[]byte) {
+	g.t.Helper()
+	for _, m := range messages {
+		if err := g.conn.Publish(g.t.Context(), uplink.GatewayTopics("gw-1").Events(), false, m); err != nil {
+			g.t.Fatal(err)
+		}
+	}
+}
+
+// acked waits for the ack up to seq.
+func (g *gateway) acked(seq uint64) uplink.Ack {
+	g.t.Helper()
+	for {
+		select {
+		case m := <-g.conn.Messages():
+			m.Ack()
+			var a uplink.Ack
+			if err := json.Unmarshal(m.Payload, &a); err != nil {
+				g.t.Fatal(err)
+			}
+			if a.UpTo > seq {
+				g.t.Fatalf("acknowledged: got up to %d, want %d", a.UpTo, seq)
+			}
+			if a.UpTo == seq {
+				return a
+			}
+		case <-time.After(20 * time.Second):
+			g.t.Fatalf("no ack up to %d in 20 s", seq)
+		}
+	}
+}
+
+// lines is a log that tests read.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lines) has(s string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.b.String(), s)
+}
+
+// receive starts a receiver; stop ends it.
+func receive(t *testing.T, dir string, b backend.BrokerOpts) (log *lines, stop func()) {
+	t.Helper()
+	log = new(lines)
+	r, err := backend.OpenReceiver(dir, backend.ReceiverOpts{Ack: true, Log: slog.New(slog.NewTextHandler(log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx, b) }()
+	var once sync.Once
+	stop = func() {
+		once.Do(func() {
+			cancel()
+			if err := <-done; err != nil {
+				t.Errorf("Run: got %v, want nil", err)
+			}
+			r.Close()
+		})
+	}
+	t.Cleanup(stop)
+	// The subscription is there once a record comes through.
+	return log, stop
+}
+
+func TestReceiverClosesGapsDropsRepeatsAndSurvivesRestarts(t *testing.T) {
+	dir, b := t.TempDir(), broker(t)
+	_, stop := receive(t, dir, b)
+	g := newGateway(t, b)
+	m := [][]byte{nil, g.record(""), g.record(""), g.record(""), g.record(""), g.record("")}
+	until(t, "the receiver listens", func() bool { g.send(m[1]); return len(g.conn.Messages()) > 0 })
+	if a := g.acked(1); a.Ledger != "l1" {
+		t.Errorf("got %+v, want ledger l1", a)
+	}
+	g.send(m[3], m[4], m[3])
+	stop()
+	path := filepath.Join(dir, "gw-1", "l1.jsonl")
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString(`{"torn":`); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	receive(t, dir, b)
+	until(t, "it listens again", func() bool { g.send(m[2]); return len(g.conn.Messages()) > 0 })
+	g.send(m[3], m[4], m[5])
+	if a := g.acked(5); a.Hash != g.prev {
+		t.Errorf("hash: got %s, want %s", a.Hash, g.prev)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(content, []byte("\n")); n != 5 {
+		t.Errorf("got %d lines, want each record once:\n%s", n, content)
+	}
+}
+
+func TestReceiverRefusesWhatDoesNotFit(t *testing.T) {
+	dir, b := t.TempDir(), broker(t)
+	log, _ := receive(t, dir, b)
+	g := newGateway(t, b)
+	one := g.record("")
+	until(t, "the receiver listens", func() bool { g.send(one); return len(g.conn.Messages()) > 0 })
+	g.acked(1)
+	two := g.record("")
+	g.send(bytes.Replace(two, []byte(`"seq":2`), []byte(`"seq":3`), 1))
+	until(t, "a message that says another seq", func() bool { return log.has("disagree") })
+	g.send(bytes.Replace(two, []byte(g.prev), []byte(strings.Repeat("0", 64)), 1))
+	until(t, "a wrong hash", func() bool { return log.has("does not have the hash") })
+	fork := &gateway{t: t, prev: strings.Repeat("0", 64)}
+	g.send(fork.record(`,"other":true`))
+	until(t, "a fork", func() bool { return log.has("given before") })
+	g.send(two)
+	g.acked(2)
+	broken := &gateway{t: t, prev: strings.Repeat("1", 64), seq: 2}
+	g.send(broken.record(""))
+	until(t, "a broken chain", func() bool { return log.has("does not follow") })
+}
+
+func TestSessionsAsCSV(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "gw-1"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var file bytes.Buffer
+	seq := 0
+	line := func(record string) {
+		seq++
+		fmt.Fprintf(&file, `{"gateway":"gw-1","ledger":"l1","seq":%d,"hash":"h","record":%s}`+"\n", seq, record)
+	}
+	const event = `{"type":"TransactionEvent","eventType":%q,"transactionId":%q,"seqNo":%d,"stoppedReason":%q,"station":"washer","kind":"laundry",` +
+		`"account":"r-1","uid":"u","meterStart":100,"meterValue":%d,"energy":%d,"seconds":%d,"review":%s,"at":{"bootId":%q,"bootUs":%d,"wall":"1970-01-01T00:00:10.000Z","clock":"unknown"}}`
+	line(fmt.Sprintf(event, "Started", "t1", 0, "", 100, 0, 0, "null", "b1", 10_000_000))
+	line(fmt.Sprintf(event, "Ended", "t1", 1, "Other", 850, 750, 3600, `["MeterLost"]`, "b1", 3_610_000_000))
+	line(fmt.Sprintf(event, "Ended", "t1", 1, "Other", 850, 750, 3600, `["MeterLost"]`, "b1", 3_610_000_000))
+	line(`{"type":"ClockAnchor","source":"kernel","why":"first","at":{"bootId":"b1","bootUs":3620000000,"wall":"2026-07-01T12:00:20.000Z","clock":"synced"}}`)
+	line(fmt.Sprintf(event, "Started", "t2", 0, "", 850, 0, 0, "null", "b2", 5_000_000))
+	file.WriteString(`{"torn`)
+	if err := os.WriteFile(filepath.Join(dir, "gw-1", "l1.jsonl"), file.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	zurich, err := time.LoadLocation("Europe/Zurich")
+	if err != nil {
+		t.Skip("no time zones on this machine")
+	}
+	var out bytes.Buffer
+	if err := backend.WriteCSV(&out, dir, zurich); err != nil {
+		t.Fatal(err)
+	}
+	want := "gateway,transactionId,station,kind,account,uid,startUtc,startLocal,endUtc,endLocal,seconds,energyWh,meterStart,meterEnd,stoppedReason,clock,review,state\n" +
+		"gw-1,t2,washer,laundry,r-1,u,1970-01-01T00:00:10Z,1970-01-01 01:00:10,,,0,0,100,850,,unknown,TimeUnknown,open\n" +
+		"gw-1,t1,washer,laundry,r-1,u,2026-07-01T11:00:10Z,2026-07-01 13:00:10,2026-07-01T12:00:10Z,2026-07-01 14:00:10,3600,750,100,850,Other,synced,MeterLost,ended\n"
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+}
