@@ -29,6 +29,7 @@ type listener struct {
 	events    map[uint64]heardEvent // by seq
 	decisions map[string]int        // by reason
 	newest    *control.Status
+	ack       uplink.Ack
 }
 
 // heardEvent is a message on the events topic.
@@ -76,7 +77,7 @@ func (l *listener) hearOnce(ctx context.Context) error {
 		return err
 	}
 	defer c.Close()
-	if err := c.Subscribe(ctx, l.topics.Events(), l.topics.Telemetry(), l.topics.Status()); err != nil {
+	if err := c.Subscribe(ctx, l.topics.Events(), l.topics.Telemetry(), l.topics.Status(), l.topics.Ack()); err != nil {
 		return err
 	}
 	for {
@@ -100,6 +101,11 @@ func (l *listener) hear(topic string, payload []byte) {
 		var e heardEvent
 		if json.Unmarshal(payload, &e) == nil && json.Unmarshal(e.Record, &e.parsed) == nil {
 			l.events[e.Seq] = e
+		}
+	case l.topics.Ack():
+		var a uplink.Ack
+		if json.Unmarshal(payload, &a) == nil {
+			l.ack = a
 		}
 	case l.topics.Telemetry():
 		var t heardTelemetry
@@ -156,14 +162,12 @@ func (l *listener) last(station string, t session.EventType) (r session.Transact
 	return r, ok
 }
 
-// end is the highest seq heard.
-func (l *listener) end() (end uint64) {
+// acknowledged tells whether the backend has acknowledged every record heard.
+func (l *listener) acknowledged() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for seq := range l.events {
-		end = max(end, seq)
-	}
-	return end
+	end := uint64(len(l.events))
+	return l.ack.UpTo == end && l.ack.Hash == l.events[end].Hash
 }
 
 // chain checks what the contract promises to any reader: seq from 1 without a

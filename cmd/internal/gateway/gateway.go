@@ -46,8 +46,9 @@ type gateway struct {
 	readers []*badgeReader
 	faults  faults
 
-	driven chan struct{} // closed when the relays are as the journal says
-	turned atomic.Int64  // uptime of the controller's last turn
+	stations string        // as they were when the status was last told; the controller's own
+	driven   chan struct{} // closed when the relays are as the journal says
+	turned   atomic.Int64  // uptime of the controller's last turn
 }
 
 // Run runs the gateway of c on hw until ctx ends, and then returns nil. An
@@ -126,7 +127,7 @@ func (g *gateway) wire() error {
 	g.ctl = session.NewController(sc, session.Deps{
 		List: g.list, Journal: g.ledger, Power: power, Panel: g.panel,
 		Clock: g.clock.Stamp, Offline: g.up.Offline, Log: g.log,
-		Observe: g.decided, Changed: g.up.StatusChanged,
+		Observe: g.decided, Changed: g.stationsChanged,
 		Ready: func() { close(g.driven) }, Alive: func() { g.turned.Store(int64(uptime())) },
 	})
 	for _, r := range g.cfg.Readers {

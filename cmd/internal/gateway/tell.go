@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -26,7 +27,6 @@ func (g *gateway) decided(d session.Decision) {
 	cue, _ := station.Lookup(signalOf(d, g.cfg.Language))
 	e.Text = cue.Text
 	g.hub.Publish(e)
-	g.up.StatusChanged()
 }
 
 // signalOf is what the panel says of a decision, for those who watch.
@@ -39,6 +39,19 @@ func signalOf(d session.Decision, language string) session.Signal {
 		name = session.SignalRefused
 	}
 	return session.Signal{Name: name, Reason: d.Reason, Reader: d.Reader, Station: d.Station, Language: language}
+}
+
+// stationsChanged has the status published when a station is another than it
+// was, not whenever it has used a little more energy.
+func (g *gateway) stationsChanged() {
+	var now strings.Builder
+	for _, s := range g.ctl.Status() {
+		fmt.Fprintln(&now, s.ID, s.Phase, s.Relay, s.Disabled, s.Fault, s.Recovering, s.TransactionID, s.Review, s.Plugged)
+	}
+	if now.String() != g.stations {
+		g.stations = now.String()
+		g.up.StatusChanged()
+	}
 }
 
 func (g *gateway) uplinkOpts(keys jose.JSONWebKeySet) uplink.Opts {
