@@ -148,7 +148,11 @@ func (l *lines) serveLine(c net.Conn) {
 	}
 	for {
 		l.set(r.Line, r.On)
-		if out.Encode(lineReply{}) != nil || in.Decode(&r) != nil {
+		if out.Encode(lineReply{}) != nil {
+			return
+		}
+		r = lineRequest{Line: r.Line} // what a request leaves out is off
+		if in.Decode(&r) != nil {
 			return
 		}
 	}
