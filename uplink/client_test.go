@@ -142,3 +142,18 @@ func TestAcksThatLieChangeNothing(t *testing.T) {
 		})
 	}
 }
+
+func TestAnAckThatComesAgainAsksForTheRest(t *testing.T) {
+	url := broker(t)
+	backend := dial(t, url, "backend", uplink.AllEvents)
+	m := newMemory()
+	m.record(2)
+	run(t, opts(url, m))
+	next(t, backend)
+	next(t, backend)
+	until(t, "taken", func() bool { o, _ := m.Outbox(t.Context()); return o.Taken == 2 })
+	publish(t, backend, uplink.GatewayTopics("gw-1").Ack(), []byte(`{"ledger":"l1","upTo":0,"hash":""}`))
+	if in := next(t, backend); !strings.Contains(string(in.Payload), `"seq":1,`) {
+		t.Errorf("got %s, want seq 1 again", in.Payload)
+	}
+}

@@ -17,6 +17,10 @@ import (
 // good one for a gateway on a mobile network.
 type Session struct {
 	ClientID string
+	// Resume has the broker keep subscriptions, and messages that come meanwhile, for
+	// the next connection of that client id. A Client never does: what it fetches is
+	// retained, and its own outbox is what it trusts.
+	Resume bool
 	// Will is published, retained, when the connection ends without Close.
 	WillTopic string
 	Will      []byte
@@ -57,7 +61,7 @@ type Conn struct {
 // ErrCredentials is what Dial wraps when the broker knows neither certificate nor password.
 var ErrCredentials = errors.New("broker refuses the credentials")
 
-// Dial connects with a clean session. The error says what to check.
+// Dial connects. The error says what to check.
 func Dial(ctx context.Context, b Broker, s Session) (*Conn, error) {
 	s = s.withDefaults()
 	if _, _, _, err := b.target(); err != nil {
@@ -102,7 +106,7 @@ func (s Session) withDefaults() Session {
 
 func (c *Conn) options(ctx context.Context, b Broker, s Session) *mqtt.ClientOptions {
 	o := mqtt.NewClientOptions().AddBroker(b.URL).SetClientID(s.ClientID).
-		SetProtocolVersion(4).SetCleanSession(true).SetAutoReconnect(false).SetConnectRetry(false).
+		SetProtocolVersion(4).SetCleanSession(!s.Resume).SetAutoReconnect(false).SetConnectRetry(false).
 		SetStore(mqtt.NewMemoryStore()).SetOrderMatters(true).SetAutoAckDisabled(true).
 		SetKeepAlive(s.KeepAlive).SetPingTimeout(s.KeepAlive / 3).
 		SetWriteTimeout(s.WriteTimeout).SetConnectTimeout(s.ConnectTimeout).

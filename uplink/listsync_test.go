@@ -222,7 +222,7 @@ func TestIncompleteListIsSaidAndRetried(t *testing.T) {
 	lost := b.topics.Chunk(1, 2)
 	delete(a.retained, lost)
 	a.connect()
-	a.pass(2 * time.Minute)
+	a.pass(90 * time.Second)
 	if got := a.sync.State().State; got != "incomplete" {
 		t.Errorf("state: got %s, want incomplete", got)
 	}
@@ -344,7 +344,7 @@ func TestABrokenDiskStopsNothingForGood(t *testing.T) {
 	a, b := newAir(t), filled(10, 4)
 	a.memory.fail = errors.New("disk is full")
 	a.put(b)
-	a.pass(time.Minute)
+	a.pass(0)
 	if got := a.sync.State().State; got != "incomplete" {
 		t.Errorf("state: got %s, want incomplete", got)
 	}

@@ -53,6 +53,8 @@ type forwarder struct {
 	first  time.Duration // how long the ack may stand still at first
 	stands time.Time     // since when it does
 	wait   time.Duration // how long it may by now
+	again  time.Time     // from when on an ack may ask for the rest
+	pause  time.Duration // how long it may not after that
 	top    uint64        // the highest record that any broker has taken
 	ledger string        // of top
 }
@@ -183,7 +185,9 @@ func EventMessage(m session.Message) []byte {
 	return append(b, '}')
 }
 
-// Ack is the backend's word that it has every record up to and including UpTo.
+// Ack is the backend's word that it has every record up to and including UpTo. One
+// that is published again as it was says that what is above is missing: it is
+// sent again at once; then not for a minute, two, up to a day, until an ack moves.
 type Ack struct {
 	Ledger string `json:"ledger"`
 	UpTo   uint64 `json:"upTo"`
@@ -225,11 +229,14 @@ func (f *forwarder) acknowledge(ctx context.Context, m Incoming) error {
 		return fmt.Errorf("note records committed: %w", err)
 	case a.UpTo != before.Committed:
 		f.moved()
+	case !m.Retained && !f.now().Before(f.again):
+		f.again, f.pause = f.now().Add(f.pause), min(2*f.pause, standLongest)
+		return f.rewind(ctx, before)
 	}
 	return nil
 }
 
-func (f *forwarder) moved() { f.stands, f.wait = f.now(), f.first }
+func (f *forwarder) moved() { f.stands, f.wait, f.pause = f.now(), f.first, standGrace }
 
 // stoodStill goes back to what the backend has: the broker may have lost the
 // rest after its PUBACK.
@@ -242,8 +249,16 @@ func (f *forwarder) stoodStill(ctx context.Context) error {
 		f.moved()
 		return nil
 	}
-	f.log.Warn("backend acknowledged nothing, sending again", "from", o.Committed+1, "to", o.Taken, "waited", f.wait)
 	f.stands, f.wait = f.now(), min(2*f.wait, standLongest)
+	return f.rewind(ctx, o)
+}
+
+// rewind has everything above the mark committed sent again.
+func (f *forwarder) rewind(ctx context.Context, o session.Outbox) error {
+	if o.Committed == o.Taken {
+		return nil
+	}
+	f.log.Warn("backend lacks records, sending again", "from", o.Committed+1, "to", o.Taken)
 	if err := f.out.Rewind(ctx, o.Committed+1, o.Taken); err != nil {
 		return fmt.Errorf("send again: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/gowebpki/jcs"
 
@@ -31,6 +32,7 @@ type ledgerFile struct {
 	gateway, ledger string
 	f               *os.File
 	dirty           bool
+	written         time.Time         // last
 	whole           []string          // hashes of seq 1, 2 … as far as the chain holds
 	ahead           map[uint64]Record // after a gap
 	forks           map[string]bool   // records that contradict, by seq and hash
@@ -66,7 +68,13 @@ func createLedger(dir, gateway, ledger string) (*ledgerFile, error) {
 	if err := syncDir(filepath.Dir(path)); err != nil {
 		return nil, errors.Join(fmt.Errorf("open ledger: %w", err), f.Close())
 	}
-	return newLedger(gateway, ledger, f), nil
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open ledger: %w", err), f.Close())
+	}
+	l := newLedger(gateway, ledger, f)
+	l.written = info.ModTime()
+	return l, nil
 }
 
 // openLedgers reads every ledger under dir.
@@ -122,7 +130,7 @@ func (l *ledgerFile) add(rec Record) (note string, isNew bool, err error) {
 	if err != nil {
 		return note, false, fmt.Errorf("write ledger: %w", err)
 	}
-	l.dirty = true
+	l.dirty, l.written = true, time.Now()
 	if _, err := l.f.Write(append(b, '\n')); err != nil {
 		return note, false, fmt.Errorf("write ledger: %w", err)
 	}

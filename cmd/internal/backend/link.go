@@ -27,8 +27,8 @@ type link struct {
 // batch is how many topics are asked for at a time: AWS IoT Core takes eight.
 const batch = 8
 
-func connect(ctx context.Context, b BrokerOpts, role string, settle time.Duration) (*link, error) {
-	c, err := uplink.Dial(ctx, b, uplink.Session{ClientID: "badgectl-" + role + "-" + rand.Text()[:8]})
+func connect(ctx context.Context, b BrokerOpts, settle time.Duration) (*link, error) {
+	c, err := uplink.Dial(ctx, b, uplink.Session{ClientID: "badgectl-list-" + rand.Text()[:8]})
 	if err != nil {
 		return nil, err
 	}

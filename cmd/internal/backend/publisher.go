@@ -85,7 +85,7 @@ func (p *Publisher) Push(ctx context.Context, entries []session.Entry, o PushOpt
 		}
 		return next.pushed, nil
 	}
-	l, err := connect(ctx, p.broker, "list", p.Settle)
+	l, err := connect(ctx, p.broker, p.Settle)
 	if err != nil {
 		return Pushed{}, err
 	}
@@ -214,7 +214,7 @@ func (p *Publisher) Repair(ctx context.Context) (sent int, err error) {
 	if p.store.saved.Head.Version == 0 {
 		return 0, errors.New("nothing was pushed from this store yet")
 	}
-	l, err := connect(ctx, p.broker, "list", p.Settle)
+	l, err := connect(ctx, p.broker, p.Settle)
 	if err != nil {
 		return 0, err
 	}

@@ -1,6 +1,7 @@
 package backend_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -232,5 +233,23 @@ func TestPiecesThatNoHeadNamesDoNoHarm(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "desk", "delta", "3")); err == nil {
 		t.Error("delta/3 is still there, want it cleared")
+	}
+}
+
+func TestWatchRepairsAtOnceAndGoesOnAfterErrors(t *testing.T) {
+	dir, first := t.TempDir(), broker(t)
+	p := publisher(t, dir, first)
+	push(t, p, badges(0, 5), backend.PushOpts{})
+	p.Close()
+	q := publisher(t, dir, broker(t))
+	reports := make(chan error, 10)
+	background(t, func(ctx context.Context) error { return q.Watch(ctx, func(_ int, err error) { reports <- err }) })
+	if err := <-reports; err != nil {
+		t.Errorf("got %v, want the broker repaired", err)
+	}
+	empty := publisher(t, t.TempDir(), first)
+	background(t, func(ctx context.Context) error { return empty.Watch(ctx, func(_ int, err error) { reports <- err }) })
+	if err := <-reports; err == nil {
+		t.Error("got a repair of a list by another key, want an error")
 	}
 }

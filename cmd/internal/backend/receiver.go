@@ -2,11 +2,14 @@ package backend
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"badged/uplink"
@@ -16,11 +19,11 @@ import (
 type Receiver struct {
 	dir     string
 	ack     bool
+	client  string // id, the same as long as the folder lives
 	lock    *os.File
 	ledgers map[string]*ledgerFile // by gateway/ledger
 	log     *slog.Logger
 	follow  func(Record)
-	said    map[string]uplink.Ack // by gateway
 }
 
 // ReceiverOpts are the ways to receive.
@@ -49,17 +52,35 @@ func OpenReceiver(dir string, o ReceiverOpts) (*Receiver, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Receiver{dir: dir, ack: o.Ack, lock: l, log: o.Log, follow: o.Follow, said: make(map[string]uplink.Ack)}
+	r := &Receiver{dir: dir, ack: o.Ack, lock: l, log: o.Log, follow: o.Follow}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
 	if r.follow == nil {
 		r.follow = func(Record) {}
 	}
-	if r.ledgers, err = openLedgers(dir); err != nil {
+	if r.client, err = clientID(dir); err == nil {
+		r.ledgers, err = openLedgers(dir)
+	}
+	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return r, nil
+}
+
+// clientID is made once for a folder: under it the broker keeps what comes while
+// the receiver is away.
+func clientID(dir string) (string, error) {
+	path := filepath.Join(dir, "client-id")
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		b = []byte("badgectl-events-" + rand.Text()[:8])
+		err = writeFile(path, b, 0o600)
+	}
+	if err != nil {
+		return "", fmt.Errorf("open store: %w", err)
+	}
+	return string(b), nil
 }
 
 // Close frees the folder.
@@ -102,7 +123,8 @@ type diskError struct{ error }
 func (e *diskError) Unwrap() error { return e.error }
 
 func (r *Receiver) connection(ctx context.Context, b BrokerOpts) error {
-	l, err := connect(ctx, b, "events", settle)
+	// A copy that acknowledges nothing leaves no queue behind on the broker.
+	l, err := uplink.Dial(ctx, b, uplink.Session{ClientID: r.client, Resume: r.ack, Buffer: 10_000})
 	if err != nil {
 		return err
 	}
@@ -110,7 +132,11 @@ func (r *Receiver) connection(ctx context.Context, b BrokerOpts) error {
 	if err := l.Subscribe(ctx, uplink.AllEvents); err != nil {
 		return err
 	}
-	clear(r.said) // a broker that forgot what it retained is told again
+	for _, f := range latest(r.ledgers) {
+		if err := r.acknowledge(ctx, l, f); err != nil {
+			return err
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -140,7 +166,7 @@ func more(first uplink.Incoming, rest <-chan uplink.Incoming) []uplink.Incoming 
 }
 
 // take commits messages, then tells the broker, then the gateways.
-func (r *Receiver) take(ctx context.Context, l *link, messages []uplink.Incoming) error {
+func (r *Receiver) take(ctx context.Context, l *uplink.Conn, messages []uplink.Incoming) error {
 	touched := make(map[*ledgerFile]bool)
 	var fresh []Record
 	for _, m := range messages {
@@ -149,11 +175,15 @@ func (r *Receiver) take(ctx context.Context, l *link, messages []uplink.Incoming
 			r.log.Warn("message refused", "topic", m.Topic, "err", err)
 			continue
 		}
-		f, isNew, err := r.append(rec)
+		f, err := r.ledger(rec)
 		if err != nil {
 			return &diskError{err}
 		}
 		touched[f] = true
+		isNew, err := r.append(f, rec)
+		if err != nil {
+			return &diskError{err}
+		}
 		if isNew {
 			fresh = append(fresh, rec)
 		}
@@ -177,36 +207,48 @@ func (r *Receiver) take(ctx context.Context, l *link, messages []uplink.Incoming
 	return nil
 }
 
-// append writes a record that is not there yet, and reports what is odd about it.
-func (r *Receiver) append(rec Record) (f *ledgerFile, isNew bool, err error) {
+// ledger opens the file that a record belongs to.
+func (r *Receiver) ledger(rec Record) (*ledgerFile, error) {
 	name := rec.Gateway + "/" + rec.Ledger
-	f = r.ledgers[name]
-	if f == nil {
-		if f, err = createLedger(r.dir, rec.Gateway, rec.Ledger); err != nil {
-			return nil, false, err
-		}
+	if f := r.ledgers[name]; f != nil {
+		return f, nil
+	}
+	f, err := createLedger(r.dir, rec.Gateway, rec.Ledger)
+	if err == nil {
 		r.ledgers[name] = f
 	}
+	return f, err
+}
+
+// append writes a record that is not there yet, and reports what is odd about it.
+func (r *Receiver) append(f *ledgerFile, rec Record) (isNew bool, err error) {
 	note, isNew, err := f.add(rec)
 	if note != "" {
 		r.log.Warn(note, "gateway", rec.Gateway, "ledger", rec.Ledger, "seq", rec.Seq)
 	}
-	return f, isNew, err
+	return isNew, err
 }
 
-// acknowledge publishes, retained, up to where the ledger is whole.
-func (r *Receiver) acknowledge(ctx context.Context, l *link, f *ledgerFile) error {
-	a := uplink.Ack{Ledger: f.ledger, UpTo: f.upTo(), Hash: f.hash()}
-	if !r.ack || r.said[f.gateway] == a {
+// latest picks the ledger of each gateway that was written last.
+func latest(ledgers map[string]*ledgerFile) map[string]*ledgerFile {
+	newest := make(map[string]*ledgerFile)
+	for _, f := range ledgers {
+		if n := newest[f.gateway]; n == nil || f.written.After(n.written) {
+			newest[f.gateway] = f
+		}
+	}
+	return newest
+}
+
+// acknowledge publishes, retained, up to where the ledger is whole. To say it
+// again is to say that the rest is missing.
+func (r *Receiver) acknowledge(ctx context.Context, l *uplink.Conn, f *ledgerFile) error {
+	if !r.ack {
 		return nil
 	}
-	b, err := json.Marshal(a)
+	b, err := json.Marshal(uplink.Ack{Ledger: f.ledger, UpTo: f.upTo(), Hash: f.hash()})
 	if err != nil {
 		return fmt.Errorf("encode ack: %w", err)
 	}
-	if err := l.Publish(ctx, uplink.GatewayTopics(f.gateway).Ack(), true, b); err != nil {
-		return err
-	}
-	r.said[f.gateway] = a
-	return nil
+	return l.Publish(ctx, uplink.GatewayTopics(f.gateway).Ack(), true, b)
 }

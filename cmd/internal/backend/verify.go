@@ -16,7 +16,7 @@ import (
 
 // Show reads the list's head from the broker and checks its signature.
 func Show(ctx context.Context, b BrokerOpts, list string, keys jose.JSONWebKeySet) (uplink.Head, error) {
-	l, err := connect(ctx, b, "list", settle)
+	l, err := connect(ctx, b, settle)
 	if err != nil {
 		return uplink.Head{}, err
 	}
@@ -40,7 +40,7 @@ func (l *link) show(ctx context.Context, list string, keys jose.JSONWebKeySet) (
 // checks the signature, every digest and the count, and returns the head and the
 // badges.
 func Verify(ctx context.Context, b BrokerOpts, list string, keys jose.JSONWebKeySet) (uplink.Head, []session.Entry, error) {
-	l, err := connect(ctx, b, "list", settle)
+	l, err := connect(ctx, b, settle)
 	if err != nil {
 		return uplink.Head{}, nil, err
 	}
@@ -136,7 +136,7 @@ func (p *Publisher) Watch(ctx context.Context, report func(sent int, err error))
 
 // due tells whether the head is old or not on the broker.
 func (p *Publisher) due(ctx context.Context) (bool, error) {
-	l, err := connect(ctx, p.broker, "list", p.Settle)
+	l, err := connect(ctx, p.broker, p.Settle)
 	if err != nil {
 		return false, err
 	}
