@@ -40,10 +40,14 @@ type schema struct {
 type connector struct {
 	dsn      string
 	pageSize int // of a new file
+	readOnly bool
 }
 
 func (c connector) Driver() driver.Driver {
 	return &sqlite3.SQLiteDriver{ConnectHook: func(conn *sqlite3.SQLiteConn) error {
+		if c.readOnly {
+			return nil
+		}
 		_, err := conn.Exec(fmt.Sprintf(setup, c.pageSize), nil)
 		return err
 	}}
@@ -51,14 +55,19 @@ func (c connector) Driver() driver.Driver {
 
 func (c connector) Connect(context.Context) (driver.Conn, error) { return c.Driver().Open(c.dsn) }
 
+func newConnector(path string, pageSize int) (connector, error) {
+	abs, err := filepath.Abs(path)
+	u := url.URL{Scheme: "file", Path: abs}
+	return connector{dsn: u.String() + settings, pageSize: pageSize}, err
+}
+
 // openDB returns a pool of one connection to the file at path.
 func openDB(path string, pageSize int) (*sql.DB, error) {
-	abs, err := filepath.Abs(path)
+	c, err := newConnector(path, pageSize)
 	if err != nil {
 		return nil, err
 	}
-	u := url.URL{Scheme: "file", Path: abs}
-	db := sql.OpenDB(connector{u.String() + settings, pageSize})
+	db := sql.OpenDB(c)
 	db.SetMaxOpenConns(1)
 	return db, nil
 }
@@ -109,20 +118,24 @@ func (s schema) foreign(path string) error {
 	return nil
 }
 
+// recovery tells of a file that was put aside: its new name, "" if none was,
+// and a word about it.
+type recovery struct{ aside, word string }
+
 // openOrRecover is openFile, but puts a file that is unfit aside, begins a new
 // one and says so. check, if any, looks at a file that is there.
-func openOrRecover(path string, s schema, check func(*sql.DB, int64) error) (db *sql.DB, recovered string, err error) {
-	db, err = openChecked(path, s, check)
+func openOrRecover(path string, s schema, check func(*sql.DB, int64) error) (*sql.DB, recovery, error) {
+	db, err := openChecked(path, s, check)
 	if !errors.Is(err, errUnfit) {
-		return db, "", err
+		return db, recovery{}, err
 	}
 	aside, moveErr := quarantine(path)
 	if moveErr != nil {
-		return nil, "", errors.Join(err, moveErr)
+		return nil, recovery{}, errors.Join(err, moveErr)
 	}
-	recovered = fmt.Sprintf("%s was unusable (%v): kept as %s, begun anew", path, err, aside)
+	word := fmt.Sprintf("%s was unusable (%v): kept as %s, begun anew", path, err, aside)
 	db, err = openFile(path, s)
-	return db, recovered, err
+	return db, recovery{aside, word}, err
 }
 
 func openChecked(path string, s schema, check func(*sql.DB, int64) error) (*sql.DB, error) {

@@ -12,12 +12,12 @@ import (
 )
 
 // row is an entry as it is stored. Most badges have only a UID and an account,
-// and a list has a million of them: more is NULL unless something else differs
+// and a list has a million of them: more is empty unless something else differs
 // from the defaults (Accepted, issued, user, all services, no limits).
 type row struct {
 	uid     []byte
 	account string
-	more    []byte
+	more    string
 }
 
 // more is the rest of an entry, in JSON, without what is default.
@@ -57,14 +57,14 @@ func toRow(e session.Entry) (row, error) {
 	if string(b) == "{}" {
 		b = nil
 	}
-	return row{uid, e.Account, b}, nil
+	return row{uid, e.Account, string(b)}, nil
 }
 
 // entry is the way back. Defaults come out spelt as words.
 func (r row) entry(t session.IDToken) (session.Entry, error) {
 	m := more{Status: session.Accepted, Origin: session.Issued, Role: session.User}
-	if r.more != nil {
-		if err := json.Unmarshal(r.more, &m); err != nil {
+	if r.more != "" {
+		if err := json.Unmarshal([]byte(r.more), &m); err != nil {
 			return session.Entry{}, err
 		}
 	}

@@ -71,7 +71,7 @@ type Ledger struct {
 	db        *sql.DB
 	reserve   reserve
 	changed   chan struct{}
-	recovered string
+	recovered recovery
 	at        func(point string) // failpoint of the crash tests, nil otherwise
 
 	mu   sync.Mutex // of the two below, and over each change of the file
@@ -104,9 +104,10 @@ func (l *Ledger) open() (err error) {
 	if err != nil {
 		return err
 	}
-	why := "new"
-	if l.recovered != "" {
-		why = "damaged"
+	why, saved := "new", salvaged{}
+	if l.recovered.aside != "" {
+		why, saved = "damaged", salvage(l.recovered.aside)
+		l.recovered.word += "; " + saved.String()
 	}
 	return l.change("begin ledger", func(tx *sql.Tx) error {
 		var base sql.Null[uint64]
@@ -114,7 +115,8 @@ func (l *Ledger) open() (err error) {
 			return err
 		}
 		if !base.Valid {
-			return l.begin(tx, why)
+			l.id = saved.ledger
+			return errors.Join(l.begin(tx, why), l.adopt(tx, saved))
 		}
 		l.base = base.V
 		return tx.QueryRow("SELECT id FROM ledger WHERE base = ?", base.V).Scan(&l.id)
@@ -148,7 +150,7 @@ func (l *Ledger) begin(tx *sql.Tx, why string) error {
 
 // Recovered says in words which file was put aside by OpenLedger and why, "" if
 // none was.
-func (l *Ledger) Recovered() string { return l.recovered }
+func (l *Ledger) Recovered() string { return l.recovered.word }
 
 // Changed is sent to after commits that added records or telemetry, and once
 // at the start. One receiver.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"sync/atomic"
@@ -34,9 +35,9 @@ type List struct {
 	lock      *os.File
 	write     *sql.DB
 	read      *sql.DB
-	lookup    *sql.Stmt
+	lookup    lookup
 	known     atomic.Pointer[revision]
-	recovered string
+	recovered recovery
 	at        func(point string) // failpoint of the crash tests, nil otherwise
 }
 
@@ -71,17 +72,16 @@ func (l *List) open() (err error) {
 	if l.read, err = openDB(l.path, listSchema.pageSize); err != nil {
 		return err
 	}
-	l.lookup, err = l.read.Prepare(`SELECT f.rev, e.account, e.more FROM inforce f LEFT JOIN entry e ON e.gen = f.gen AND e.uid = ?`)
-	return err
+	return l.lookup.prepare(l.path)
 }
 
 // Recovered says in words which file was put aside by OpenList and why, "" if
 // none was.
-func (l *List) Recovered() string { return l.recovered }
+func (l *List) Recovered() string { return l.recovered.word }
 
 // Close ends all use of the list.
 func (l *List) Close() error {
-	var errs []error
+	errs := []error{l.lookup.close()}
 	for _, db := range []*sql.DB{l.read, l.write} {
 		if db != nil {
 			errs = append(errs, db.Close())
@@ -99,17 +99,14 @@ func (l *List) Lookup(ctx context.Context, t session.IDToken) (session.Listing, 
 	}
 	uid, _ := uidBytes(t) // nil, for what is no UID, is on no list
 	for {
-		var rev int64
-		var account sql.NullString
-		var more []byte
-		err := l.lookup.QueryRow(uid).Scan(&rev, &account, &more)
-		if errors.Is(err, sql.ErrNoRows) {
+		rev, r, err := l.lookup.find(uid)
+		if errors.Is(err, io.EOF) {
 			return session.Listing{}, nil
 		}
 		var out session.Listing
-		if err == nil && account.Valid {
+		if err == nil && r != nil {
 			out.Found = true
-			out.Entry, err = row{uid, account.String, more}.entry(t)
+			out.Entry, err = r.entry(t)
 		}
 		if err != nil {
 			return session.Listing{}, fmt.Errorf("look up badge: %w", err)

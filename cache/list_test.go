@@ -205,3 +205,12 @@ func TestRefusedChangesLeaveTheListInForce(t *testing.T) {
 		})
 	}
 }
+
+func TestLookupAfterCloseIsAnError(t *testing.T) {
+	l := newList(t)
+	load(t, l, 1)
+	l.Close()
+	if got, err := l.Lookup(t.Context(), badge(0)); err == nil {
+		t.Errorf("got %+v, want an error", got)
+	}
+}

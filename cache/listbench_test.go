@@ -4,10 +4,16 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"fmt"
+	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"badged/cache"
+	"badged/session"
 )
 
 // percentiles reports what the benchmark's turns took.
@@ -77,13 +83,95 @@ func bareLookup(b *testing.B, n int) {
 	percentiles(b, took)
 }
 
+// memory is a line of proc(5), /proc/self/status, in MiB.
+func memory(b *testing.B, line string) float64 {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		b.Skip(err)
+	}
+	var kib float64
+	for l := range strings.Lines(string(status)) {
+		fmt.Sscanf(l, line+": %f", &kib)
+	}
+	return kib / 1024
+}
+
 func BenchmarkSnapshot(b *testing.B) {
 	for _, n := range []int{100_000, 1_000_000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
+		b.Run(fmt.Sprint(n, " unsorted"), func(b *testing.B) {
 			for b.Loop() {
-				l := newList(b)
-				load(b, l, n)
+				load(b, newList(b), n)
 			}
+			b.ReportMetric(memory(b, "VmHWM"), "peak-MiB")
+		})
+		b.Run(fmt.Sprint(n, " sorted by UID"), func(b *testing.B) {
+			before := written(b)
+			for b.Loop() {
+				loadSorted(b, newList(b), n)
+			}
+			b.ReportMetric(float64(written(b)-before)/float64(b.N)/(1<<20), "written-MiB/op")
+			b.ReportMetric(memory(b, "VmHWM"), "peak-MiB")
 		})
 	}
+}
+
+// loadSorted brings n entries into force whose chunks are in the order of their
+// UIDs, as a publisher should make them.
+func loadSorted(b *testing.B, l *cache.List, n int) {
+	to, chunks := version(1, n), 0
+	for from := 0; from < n; from += 2000 {
+		es := entries(from, min(n, from+2000))
+		for i := range es {
+			es[i].UID = session.IDToken(fmt.Sprintf("04%012X", from+i))
+		}
+		if err := l.Stage(b.Context(), to, chunks, es); err != nil {
+			b.Fatal(err)
+		}
+		chunks++
+	}
+	if err := l.Activate(b.Context(), to, chunks); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func BenchmarkDelta(b *testing.B) {
+	for _, n := range []int{1, 1000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			l := newList(b)
+			v := load(b, l, 100_000)
+			measure(b, func(i int) {
+				to := version(v.Version+1, v.Count)
+				if err := l.ApplyDeltas(b.Context(), v, to, []session.Delta{{Put: entries(0, n)}, {Put: blocked(n)}}); err != nil {
+					b.Fatal(err)
+				}
+				v = to
+			})
+		})
+	}
+}
+
+func blocked(n int) []session.Entry {
+	es := entries(0, n)
+	for i := range es {
+		es[i].Status = session.Blocked
+	}
+	return es
+}
+
+// BenchmarkAtRest opens a list of a million badges and uses it a little.
+func BenchmarkAtRest(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "list.db")
+	l := openList(b, path)
+	load(b, l, 1_000_000)
+	l.Close()
+	debug.FreeOSMemory()
+	start := time.Now()
+	l = openList(b, path)
+	lookup(b, l, badge(1))
+	first := time.Since(start)
+	for i := 0; b.Loop(); i++ {
+		lookup(b, l, badge(i*7919%1_000_000))
+	}
+	b.ReportMetric(float64(first.Microseconds())/1e3, "ms-to-first-lookup")
+	b.ReportMetric(memory(b, "VmRSS"), "rest-MiB")
 }

@@ -75,18 +75,20 @@ func (l *Ledger) carry(tx *sql.Tx, from, to uint64) error {
 		if err := rows.Scan(&body); err != nil {
 			return err
 		}
-		r, err := carriedFrom(body)
-		if err != nil {
-			return err
-		}
-		if r.RecordType() == (session.LedgerOpened{}).RecordType() {
-			continue
-		}
-		if err := l.append(tx, []session.Record{r}); err != nil {
+		if err := l.carryOne(tx, body); err != nil {
 			return err
 		}
 	}
 	return rows.Err()
+}
+
+// carryOne appends a record of an earlier ledger, unless it is its first.
+func (l *Ledger) carryOne(tx *sql.Tx, body []byte) error {
+	r, err := carriedFrom(body)
+	if err != nil || r.kind == (session.LedgerOpened{}).RecordType() {
+		return err
+	}
+	return l.append(tx, []session.Record{r})
 }
 
 // carried is a record that was made in an earlier ledger. Its field "carried"

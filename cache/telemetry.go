@@ -85,11 +85,13 @@ func (l *Ledger) RaiseHead(ctx context.Context, v session.ListVersion) error {
 	if err != nil || v.Compare(session.ListVersion{Epoch: epoch, Version: version}) <= 0 {
 		return err
 	}
-	return l.change("raise list head", func(tx *sql.Tx) error {
-		_, err := tx.Exec(`INSERT INTO head VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET epoch = excluded.epoch, version = excluded.version
+	return l.change("raise list head", func(tx *sql.Tx) error { return raise(tx, v) })
+}
+
+func raise(tx *sql.Tx, v session.ListVersion) error {
+	_, err := tx.Exec(`INSERT INTO head VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET epoch = excluded.epoch, version = excluded.version
 			WHERE (excluded.epoch, excluded.version) > (epoch, version)`, v.List, int64(v.Epoch), int64(v.Version))
-		return err
-	})
+	return err
 }
 
 // Floor is the last good time that SetFloor was told, the zero time if none.
