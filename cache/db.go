@@ -226,6 +226,19 @@ func quickCheck(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
+// checkFile is quickCheck on a connection of its own.
+func checkFile(ctx context.Context, path string, s schema) error {
+	db, err := openDB(path, s.pageSize)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if err := quickCheck(ctx, db); err != nil {
+		return fmt.Errorf("check %s: %w", path, err)
+	}
+	return nil
+}
+
 // unfit tells a file at fault from a disk, a right or a lock at fault.
 func unfit(err error) error {
 	var e sqlite3.Error

@@ -152,6 +152,10 @@ func (l *Ledger) begin(tx *sql.Tx, why string) error {
 // none was.
 func (l *Ledger) Recovered() string { return l.recovered.word }
 
+// Check reads the whole file and returns an error if it is damaged. It is for
+// the background; commits go on meanwhile.
+func (l *Ledger) Check(ctx context.Context) error { return checkFile(ctx, l.path, ledgerSchema) }
+
 // Changed is sent to after commits that added records or telemetry, and once
 // at the start. One receiver.
 func (l *Ledger) Changed() <-chan struct{} { return l.changed }

@@ -162,17 +162,7 @@ func (l *List) Refresh(ctx context.Context, to session.ListVersion) error {
 
 // Check reads the whole list and returns an error if it is damaged: seconds for
 // a million badges, so it is for the background. Lookups go on meanwhile.
-func (l *List) Check(ctx context.Context) error {
-	db, err := openDB(l.path, listSchema.pageSize)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	if err := quickCheck(ctx, db); err != nil {
-		return fmt.Errorf("check list %s: %w", l.path, err)
-	}
-	return nil
-}
+func (l *List) Check(ctx context.Context) error { return checkFile(ctx, l.path, listSchema) }
 
 // change runs f in one transaction of the writer.
 func (l *List) change(what string, f func(*sql.Tx) error) error {

@@ -146,8 +146,9 @@ func starts(records []session.Record) bool {
 // of which most are still to be sent.
 const maxCheck = 2000
 
-// maxQuick is the size up to which the whole file is read at the start.
-const maxQuick = 32 << 20
+// maxQuick is the size up to which the whole file is read at the start; Check
+// does it for larger ones.
+const maxQuick = 8 << 20
 
 // checkLedger looks at a ledger when it is opened: a small one whole, and of
 // each the last records, whether each has the hash of the one before.
