@@ -42,7 +42,7 @@ func printStatus(out io.Writer, s control.Status) {
 		fmt.Fprintf(w, "station %s\t%s\n", st.ID, stationLine(st))
 	}
 	for _, f := range s.Faults {
-		fmt.Fprintf(w, "fault\t%s\n", f)
+		fmt.Fprintf(w, "fault\t%s\n", join(f))
 	}
 }
 
@@ -75,10 +75,13 @@ func stationLine(s session.StationStatus) string {
 	return join(append(parts, s.Fault)...)
 }
 
-// join puts commas between what is not empty.
+// join puts commas between what is not empty, and hints in brackets.
 func join(parts ...string) string {
 	var out []string
 	for _, p := range parts {
+		if text, hint, ok := strings.Cut(p, "\nhint: "); ok {
+			p = text + " (" + hint + ")"
+		}
 		if p != "" {
 			out = append(out, p)
 		}

@@ -40,7 +40,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal kills
 	var c cli
-	kong.Parse(&c, kong.Name("badged"), kong.Description(description), kong.UsageOnError(),
+	kong.Parse(&c, kong.Name("badged"), kong.Description(description), kong.UsageOnError(), kong.Exit(exitUsage),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Vars{"version": version})
 	if err := run(ctx, c, os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "badged:", err)
@@ -83,6 +83,14 @@ func check(cfg gateway.Config, out io.Writer) error {
 	fmt.Fprintf(out, "%s: ok: gateway %s, %d readers, %d stations, list %s\n",
 		cfg.File, cfg.ID, len(cfg.Readers), len(cfg.Stations), cfg.List.Name)
 	return nil
+}
+
+// exitUsage gives wrong flags the exit code that other GNU programs give them.
+func exitUsage(code int) {
+	if code != 0 {
+		code = 2
+	}
+	os.Exit(code)
 }
 
 func exitCode(err error) int {

@@ -81,6 +81,14 @@ type env struct {
 	out, err io.Writer
 }
 
+// exitUsage gives wrong flags the exit code that other GNU programs give them.
+func exitUsage(code int) {
+	if code != 0 {
+		code = 2
+	}
+	os.Exit(code)
+}
+
 func exitCode(err error) int {
 	var bad *gateway.ConfigError
 	if errors.As(err, &bad) {

@@ -110,12 +110,14 @@ func (g *gateway) register(id string) session.MilliWattHours {
 
 // runInput follows a contact: f hears its level at first and after every change.
 func (g *gateway) runInput(ctx context.Context, line string, f func(active bool)) error {
+	said := ""
 	for ctx.Err() == nil {
 		err := g.followInput(ctx, line, f)
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && err != nil && err.Error() != said {
+			said = err.Error()
 			g.log.Warn("input failed", "line", line, "err", err)
-			wait(ctx, retryInput)
 		}
+		wait(ctx, retryInput)
 	}
 	return nil
 }
