@@ -27,7 +27,7 @@ func (*open) Provides(b byte) bool                                     { return 
 func (*open) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool { return true }
 func (*open) OnACLCheck(*mochi.Client, string, bool) bool              { return true }
 
-func broker(t *testing.T, hooks ...mochi.Hook) backend.BrokerOpts {
+func broker(t testing.TB, hooks ...mochi.Hook) backend.BrokerOpts {
 	t.Helper()
 	s := mochi.New(&mochi.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	l := listeners.NewTCP(listeners.Config{ID: "t", Address: "127.0.0.1:0"})
@@ -47,7 +47,7 @@ func broker(t *testing.T, hooks ...mochi.Hook) backend.BrokerOpts {
 }
 
 // until waits for what must become true.
-func until(t *testing.T, what string, cond func() bool) {
+func until(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	deadline := time.After(20 * time.Second)
 	tick := time.NewTicker(2 * time.Millisecond)
@@ -62,7 +62,7 @@ func until(t *testing.T, what string, cond func() bool) {
 }
 
 // background runs something until the end of the test.
-func background(t *testing.T, run func(context.Context) error) {
+func background(t testing.TB, run func(context.Context) error) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -76,7 +76,7 @@ func background(t *testing.T, run func(context.Context) error) {
 }
 
 // publisher is one with a new key, whose folder is dir.
-func publisher(t *testing.T, dir string, b backend.BrokerOpts) *backend.Publisher {
+func publisher(t testing.TB, dir string, b backend.BrokerOpts) *backend.Publisher {
 	t.Helper()
 	if _, err := backend.ReadKey(filepath.Join(dir, backend.KeyFile)); err != nil {
 		if err := backend.Keygen(dir); err != nil {
@@ -96,7 +96,7 @@ func publisher(t *testing.T, dir string, b backend.BrokerOpts) *backend.Publishe
 	return p
 }
 
-func entries(t *testing.T, csv string) []session.Entry {
+func entries(t testing.TB, csv string) []session.Entry {
 	t.Helper()
 	e, err := backend.ReadCSV(strings.NewReader(csv))
 	if err != nil {
@@ -105,7 +105,7 @@ func entries(t *testing.T, csv string) []session.Entry {
 	return e
 }
 
-func push(t *testing.T, p *backend.Publisher, csv string, o backend.PushOpts) backend.Pushed {
+func push(t testing.TB, p *backend.Publisher, csv string, o backend.PushOpts) backend.Pushed {
 	t.Helper()
 	done, err := p.Push(t.Context(), entries(t, csv), o)
 	if err != nil {
