@@ -151,7 +151,7 @@ func TestCardsAnswerOnlyWhenEverythingIsRight(t *testing.T) {
 }
 
 func TestCardsNeedTimeAfterFieldOnAndLoseTheirStateAfterFieldOff(t *testing.T) {
-	b := newBus(t, readertest.Opts{})
+	b := newBus(t, readertest.Opts{StartUp: time.Millisecond, Hold: time.Millisecond})
 	c := card(t, "classic-1k")
 	b.Put(c)
 	b.setUp()

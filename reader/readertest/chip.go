@@ -21,13 +21,16 @@ type Opts struct {
 	RealTime bool
 	// TransferCost is what one Tx or TxPackets costs before its first bit; 0 is
 	// 30 µs, a small ioctl on a Raspberry Pi. In real time Port sleeps for what a
-	// transfer would have taken, or a little more; a socket takes its own time.
+	// transfer would have taken, or a little more, and so does a socket.
 	TransferCost time.Duration
-	// StartUp is how long a PICC needs from field on to hearing; 0 is 1 ms. ISO/IEC
-	// 14443-3, 5, allows 5 ms.
+	// StartUp is how long a PICC needs from field on to hearing; 0 is 300 µs. ISO/IEC
+	// 14443-3, 5, allows 5 ms. That common cards are faster follows from drivers
+	// that read them though they send REQA eleven transfers after field on.
 	StartUp time.Duration
-	// Hold is how long a PICC lives on without a field; 0 is 1 ms. ISO/IEC 14443-3
-	// lets it keep its state for up to 5 ms.
+	// Hold is how long a PICC lives on without a field; 0 is 200 µs. ISO/IEC 14443-3
+	// lets it keep its state for up to 5 ms. The same drivers reset the chip between
+	// the REQA that finds a card and the next one; were it still READY, it would not
+	// answer.
 	Hold time.Duration
 	// AbsoluteCollPos makes CollPos count from the start of the cascade level, as
 	// some drivers believe. The default counts in the received bytes including
@@ -101,8 +104,8 @@ func New(o Opts) *Chip {
 		}
 	}
 	def(&o.TransferCost, 30*time.Microsecond)
-	def(&o.StartUp, time.Millisecond)
-	def(&o.Hold, time.Millisecond)
+	def(&o.StartUp, 300*time.Microsecond)
+	def(&o.Hold, 200*time.Microsecond)
 	if o.Version == 0 {
 		o.Version = 0x92
 	}

@@ -55,6 +55,24 @@ func TestFaultsSilenceTheCard(t *testing.T) {
 	}
 }
 
+// A reset does not cool the chip down: its drivers go off again, and it says so.
+func TestHeatOutlastsAReset(t *testing.T) {
+	b := hurt(t, readertest.Fault{Kind: readertest.FaultTempErr, For: 20 * time.Millisecond})
+	b.tx("02 0F")
+	b.Sleep(time.Millisecond)
+	b.setUp()
+	b.tx("10 80")
+	b.wantReg("ErrorReg after a reset", 0x8C, 0x40)
+	b.wantReg("TxControlReg after a reset", 0xA8, 0x80)
+	b.Sleep(20 * time.Millisecond)
+	b.wantReg("ErrorReg when it is cool", 0x8C, 0x40)
+	b.tx("10 80")
+	b.wantReg("ErrorReg after TempSensClear", 0x8C, 0)
+	b.tx("28 83")
+	b.Sleep(10 * time.Millisecond)
+	b.want("REQA when the antenna is on again", "26", 7, "0400")
+}
+
 func TestEIO(t *testing.T) {
 	b := hurt(t, readertest.Fault{Kind: readertest.FaultEIO, Count: 2})
 	for i, want := range []bool{true, true, false} {

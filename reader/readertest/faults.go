@@ -140,7 +140,6 @@ func (c *Chip) faultsDue() {
 		c.strike(p)
 		return true
 	})
-	c.fieldChanged() // a chip that has cooled down may drive its antenna again
 	c.settle()
 }
 
@@ -157,8 +156,6 @@ func (c *Chip) strike(p planned) {
 		c.fieldChanged()
 	case FaultTempErr:
 		c.faults.active = append(c.faults.active, p)
-		c.regs[txControlReg] &^= bitRFOn
-		c.fail(errTemp)
 		c.fieldChanged()
 	default:
 		c.faults.active = append(c.faults.active, p)

@@ -48,10 +48,14 @@ func (c *Chip) find(p mifaretest.PICC) int {
 }
 
 // fieldChanged looks whether the field is on and tells the cards: they start up
-// some time after it comes and forget some time after it goes.
+// some time after it comes and forget some time after it goes. A chip that is too
+// hot switches its drivers off and says so, after a reset too.
 func (c *Chip) fieldChanged() {
-	on := c.regs[txControlReg]&bitRFOn == bitRFOn && !c.poweredDown() && !c.inReset &&
-		!c.faulty(FaultTempErr)
+	if c.faulty(FaultTempErr) {
+		c.regs[txControlReg] &^= bitRFOn
+		c.fail(errTemp)
+	}
+	on := c.regs[txControlReg]&bitRFOn == bitRFOn && !c.poweredDown() && !c.inReset
 	if on == c.air.on {
 		return
 	}

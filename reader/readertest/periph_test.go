@@ -15,9 +15,7 @@ import (
 // waits for edges by the machine's clock.
 func foreign(t *testing.T, o readertest.Opts, cards ...mifaretest.PICC) (*mfrc522.Dev, *readertest.Chip) {
 	t.Helper()
-	// It resets the chip between the REQA that met the card and its next one, and
-	// leaves no more than half a millisecond for the card to forget and start.
-	o.RealTime, o.Hold, o.StartUp = true, 50*time.Microsecond, 200*time.Microsecond
+	o.RealTime = true
 	c := readertest.New(o)
 	for _, p := range cards {
 		c.Put(p)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 
 	"periph.io/x/conn/v3/gpio"
 	"periph.io/x/conn/v3/spi"
@@ -64,9 +65,10 @@ func ServeConn(ctx context.Context, nc net.Conn, c *Chip) error {
 }
 
 type server struct {
-	r *bufio.Reader
-	w *bufio.Writer
-	c *Chip
+	r    *bufio.Reader
+	w    *bufio.Writer
+	c    *Chip
+	owed time.Duration // what the windows since the last pause should have taken
 }
 
 // request serves one request; io.EOF is a peer that hung up between two.
@@ -87,7 +89,9 @@ func (s *server) request() error {
 	if err != nil {
 		return midway(err)
 	}
-	_, err = s.w.Write(s.c.windowTransfer(mosi))
+	out, owed := s.c.windowTransfer(mosi)
+	s.owed += owed
+	_, err = s.w.Write(out)
 	return err
 }
 
@@ -98,9 +102,15 @@ func midway(err error) error {
 	return err
 }
 
-// next reads n bytes, and hands over the answers so far before it waits for them.
+// next reads n bytes. Before it waits for them it hands over the answers so far,
+// no sooner than a real bus would have them: requests that came together are one
+// transfer in several windows.
 func (s *server) next(n int) ([]byte, error) {
 	if s.r.Buffered() < n {
+		if s.owed > 0 {
+			time.Sleep(s.owed + s.c.opts.TransferCost)
+			s.owed = 0
+		}
 		if err := s.w.Flush(); err != nil {
 			return nil, err
 		}
@@ -110,11 +120,12 @@ func (s *server) next(n int) ([]byte, error) {
 	return b, err
 }
 
-// windowTransfer is one window from the socket, in place. A transfer that the
-// host's driver would refuse reads as a bus without a chip.
-func (c *Chip) windowTransfer(b []byte) []byte {
+// windowTransfer is one window from the socket, in place, and how long it should
+// have taken in real time. A transfer that the host's driver would refuse reads as
+// a bus without a chip.
+func (c *Chip) windowTransfer(b []byte) (miso []byte, owed time.Duration) {
 	if len(b) == 0 {
-		return b
+		return b, 0
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -125,7 +136,7 @@ func (c *Chip) windowTransfer(b []byte) []byte {
 			b[i] = 0xFF
 		}
 	}
-	return b
+	return b, max(0, c.owed-c.opts.TransferCost)
 }
 
 var _ gpio.PinOut = (*resetPin)(nil)
