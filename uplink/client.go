@@ -281,9 +281,8 @@ func (c *Client) follow(ctx context.Context, conn *Conn, lists <-chan Incoming) 
 		case <-ctx.Done():
 			err = ctx.Err()
 		case m := <-lists:
-			if err = c.list.message(ctx, m.Topic, m.Payload); err == nil {
-				m.Ack()
-			}
+			m.Ack() // at once: it is retained, and may take long
+			err = c.list.message(ctx, m.Topic, m.Payload)
 		case <-t.C:
 			err = c.list.tick(ctx)
 		}

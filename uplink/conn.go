@@ -238,25 +238,44 @@ func (c *Conn) await(ctx context.Context, tokens <-chan mqtt.Token) (t mqtt.Toke
 // answerTimeout is how long a broker may take for a PUBACK, SUBACK or UNSUBACK.
 const answerTimeout = 20 * time.Second
 
-// Subscribe asks for the topics at QoS 1 and waits for the SUBACK.
+// Subscribe asks for the topics at QoS 1 and waits for the SUBACK. It asks again
+// after a return code that MQTT 3.1.1 does not know: mochi-mqtt 2.7.9 answers 0x91
+// when the packet id, which is ours to choose, is also that of a message on its way
+// to us; another attempt has another id.
 func (c *Conn) Subscribe(ctx context.Context, topics ...string) error {
 	if len(topics) == 0 {
 		return nil
 	}
+	for try := 1; ; try++ {
+		codes, err := c.subscribe(ctx, topics)
+		if err != nil {
+			return fmt.Errorf("subscribe %s: %w", topics[0], err)
+		}
+		worst, topic := byte(0), ""
+		for t, code := range codes {
+			if code >= worst {
+				worst, topic = code, t
+			}
+		}
+		switch {
+		case worst <= 2:
+			return nil
+		case worst == 0x80 || try == 5:
+			return fmt.Errorf("subscribe %s: broker refuses with code %#x (check its access list)", topic, worst)
+		}
+	}
+}
+
+func (c *Conn) subscribe(ctx context.Context, topics []string) (codes map[string]byte, err error) {
 	filters := make(map[string]byte, len(topics))
 	for _, t := range topics {
 		filters[t] = 1
 	}
 	token, err := c.await(ctx, c.start(1, func(int) mqtt.Token { return c.client.SubscribeMultiple(filters, nil) }))
 	if err != nil {
-		return fmt.Errorf("subscribe %s: %w", topics[0], err)
+		return nil, err
 	}
-	for t, granted := range token.(*mqtt.SubscribeToken).Result() {
-		if granted == 0x80 {
-			return fmt.Errorf("subscribe %s: broker refuses (check its access list)", t)
-		}
-	}
-	return nil
+	return token.(*mqtt.SubscribeToken).Result(), nil
 }
 
 // Unsubscribe waits for the UNSUBACK.

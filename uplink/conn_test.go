@@ -242,3 +242,28 @@ func TestCertificatesAreReadAgainAtEveryAttempt(t *testing.T) {
 	certify(t, dir, "gateway", 5, ca, key)
 	until(t, "the new files are taken up", func() bool { return !c.Offline() })
 }
+
+// A broker that takes a SUBSCRIBE's packet id for that of a message of its own
+// answers a code that MQTT 3.1.1 does not have, and subscribes to nothing.
+func TestSubscribingGoesThroughWhileMessagesAreUnacknowledged(t *testing.T) {
+	url := broker(t)
+	p := dial(t, url, "publisher")
+	for i := range 40 {
+		publish(t, p, fmt.Sprint("a/", i), []byte("x"))
+	}
+	c := dial(t, url, "subscriber", "a/0", "a/1", "a/2", "a/3") // four unacknowledged ids
+	for i := range 36 {
+		if err := c.Subscribe(t.Context(), fmt.Sprint("a/", 4+i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "all came", func() bool { return len(c.Messages()) == 40 })
+}
+
+func TestTopicsThatTheAccessListForbidsAreNamed(t *testing.T) {
+	url := broker(t, &door{lets: func(_, topic string, write bool) bool { return write || topic != "secret" }})
+	c := dial(t, url, "c")
+	if err := c.Subscribe(t.Context(), "open", "secret"); err == nil || !strings.Contains(err.Error(), "secret") {
+		t.Errorf("got %v, want an error that names the topic", err)
+	}
+}
