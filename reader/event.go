@@ -6,7 +6,8 @@ import (
 	"badged/mifare"
 )
 
-// Event is what Run tells: a Tap, Removed, Lost, Back or Recovered.
+// Event is what Run tells: a Tap, Removed, Unreadable, Started, Lost, Back or
+// Recovered.
 type Event interface{ event() }
 
 // Tap says that cards came into the field. A card that stays, or leaves and
@@ -20,6 +21,18 @@ type Tap struct {
 
 // Removed says that a card has left the field. UID is the one it tapped with.
 type Removed struct{ Card mifare.Card }
+
+// Unreadable says that a card is in the field, alone, that will never give a UID:
+// what it sends is whole, wrong, and the same every time. It is told once a visit.
+type Unreadable struct{ Err error }
+
+// Started says that the reader works for the first time. A clone, or a chip that
+// failed its self test, is worth a warning and may read as well as any.
+type Started struct {
+	Chip     string
+	Genuine  bool
+	SelfTest string // as Health.SelfTest
+}
 
 // Lost says that the reader has not worked for a while, though everything was
 // tried. Cards in the field are neither tapped nor removed until Back.
@@ -38,8 +51,10 @@ type Recovered struct {
 	Step string // what helped, a key of Health.Recoveries
 }
 
-func (Tap) event()       {}
-func (Removed) event()   {}
-func (Lost) event()      {}
-func (Back) event()      {}
-func (Recovered) event() {}
+func (Tap) event()        {}
+func (Removed) event()    {}
+func (Unreadable) event() {}
+func (Started) event()    {}
+func (Lost) event()       {}
+func (Back) event()       {}
+func (Recovered) event()  {}

@@ -183,6 +183,8 @@ func (r *rig) checkSoak(in []*mifaretest.Card, was map[string]bool) {
 			}
 		case reader.Removed:
 			delete(present, e.Card.UID.String())
+		case reader.Unreadable:
+			r.Fatalf("got %+v, want none: every card is a good one", e)
 		}
 	}
 	for _, c := range in {
@@ -195,14 +197,12 @@ func (r *rig) checkSoak(in []*mifaretest.Card, was map[string]bool) {
 	}
 }
 
-// randomFault is any but overheating: the emulated chip forgets that it is hot
-// when another fault makes the driver reset it, and stays off without a word.
-// TestRecoversFrom has it alone.
+// randomFault lasts a while, or strikes once.
 func randomFault(rnd *rand.Rand) readertest.Fault {
 	kinds := []readertest.FaultKind{
 		readertest.FaultReset, readertest.FaultMISO00, readertest.FaultMISOFF, readertest.FaultBitFlips,
 		readertest.FaultEIO, readertest.FaultStuckCrypto, readertest.FaultAntennaOff,
-		readertest.FaultDeadTimer, readertest.FaultNoise, readertest.FaultBurstBroken,
+		readertest.FaultDeadTimer, readertest.FaultNoise, readertest.FaultBurstBroken, readertest.FaultTempErr,
 	}
 	return readertest.Fault{Kind: kinds[rnd.IntN(len(kinds))], At: rnd.IntN(50), Count: 1 + rnd.IntN(300), Seed: rnd.Uint64()}
 }

@@ -137,11 +137,11 @@ func (d *Dev) awaitAnswer(until time.Duration) (int, error) {
 
 // waitIRQ waits for an edge of the IRQ pin, or for limit.
 func (d *Dev) waitIRQ(limit time.Duration) {
-	if d.opts.IRQ == nil {
+	if d.wires.IRQ == nil {
 		d.clock.Sleep(limit)
 		return
 	}
-	d.opts.IRQ.WaitForEdge(limit)
+	d.wires.IRQ.WaitForEdge(limit)
 }
 
 // collect reads status and FIFO in one burst, stops the chip, and judges.

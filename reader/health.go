@@ -24,8 +24,11 @@ type Health struct {
 	Version byte   // VersionReg; 0 while unknown
 	Chip    string // what Version stands for
 	Genuine bool   // Version is one of NXP's; clones often work too
-	Speed   physic.Frequency
-	GainDB  int
+	// SelfTest is how the chip's self test came out: "passed", "failed", "no
+	// reference" for a clone, or "" before it ran.
+	SelfTest string
+	Speed    physic.Frequency
+	GainDB   int
 	// SplitReads is set when the bus breaks bursts and bytes are read one by one.
 	SplitReads bool
 	Held       int   // cards in the field
@@ -42,6 +45,7 @@ type Counters struct {
 	Collisions            uint64 // collided answers, several cards
 	Noise                 uint64 // damaged answers
 	Retries               uint64 // activations begun again
+	Unreadable            uint64 // visits of cards that cannot be read
 	Faults                uint64
 }
 
@@ -62,6 +66,7 @@ func (d *Dev) publish() {
 	h := &d.published.Health
 	h.State, h.Version = d.state, d.version37
 	h.Chip, h.Genuine = chipName(d.version37)
+	h.SelfTest = d.selfTest
 	h.Speed, h.GainDB = d.speed, d.opts.GainDB
 	h.SplitReads = d.bus.split
 	h.Held = len(d.held)

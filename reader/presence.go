@@ -40,6 +40,7 @@ type held struct {
 // poll looks once for all cards, known and new. It returns only a Fault.
 func (d *Dev) poll() error {
 	d.count.Polls++
+	d.misread = misread{}
 	if err := d.keepFresh(); err != nil {
 		return err
 	}
@@ -49,6 +50,7 @@ func (d *Dev) poll() error {
 	}
 	if err == errSilence && len(d.held) == 0 {
 		d.fails = 0
+		d.judgeStranger()
 		return nil
 	}
 	if err := d.look(h, err == errSilence); err != nil {
@@ -58,6 +60,7 @@ func (d *Dev) poll() error {
 		return err
 	}
 	d.announce()
+	d.judgeStranger()
 	return nil
 }
 
@@ -103,6 +106,7 @@ func (d *Dev) look(h hello, silent bool) error {
 		}
 	}
 	if silent {
+		d.fails = 0
 		return nil
 	}
 	return d.judgeFails(h, d.enumerate(reqa, nil, d.meet))

@@ -36,9 +36,19 @@ type Opts struct {
 	IRQ gpio.PinIn
 	// Clock is the time; nil for the machine's.
 	Clock Clock
+	// Reopen closes the wires and opens them anew, for a bus whose device went away;
+	// nil if that cannot be. Run calls it as the last remedy, at most twice a second.
+	Reopen func() (Wires, error)
 	// PlusATS asks cards with the SAK of a MIFARE Classic for their ATS too,
 	// which tells MIFARE Plus in security level 1; costs 6 ms a tap.
 	PlusATS bool
+}
+
+// Wires lead to a chip; see Opts for the pins.
+type Wires struct {
+	Port  spi.Port
+	Reset gpio.PinOut
+	IRQ   gpio.PinIn
 }
 
 // DefaultOpts are good for most boards and cables.
@@ -48,13 +58,13 @@ var DefaultOpts = Opts{MaxSpeed: 4 * physic.MegaHertz, GainDB: 33, Poll: 40 * ti
 // for a poll that is under way, Health does not.
 type Dev struct {
 	opts  Opts
-	port  spi.Port
 	clock Clock
 
-	mu   sync.Mutex // guards the chip and everything below
-	bus  bus
-	tx   [fifoSize]byte
-	regs [fifoSize + 16]byte
+	mu    sync.Mutex // guards the chip and everything below
+	wires Wires
+	bus   bus
+	tx    [fifoSize]byte
+	regs  [fifoSize + 16]byte
 	// slack is how long to wait beyond the computed end of an answer.
 	slack time.Duration
 	// absoluteColl is set when the chip counts CollPos from the level's start.
@@ -65,9 +75,11 @@ type Dev struct {
 	shadow    shadow // configuration as read back after it was written
 	speed     physic.Frequency
 
-	held   []held
-	events []Event
-	fails  int // polls in a row in which no card could be read though somebody answered
+	held     []held
+	events   []Event
+	fails    int // polls in a row in which no card could be read though somebody answered
+	misread  misread
+	stranger stranger
 
 	refreshAt, refreshIn time.Duration // when to configure the idle chip again, and after how long
 
@@ -76,6 +88,9 @@ type Dev struct {
 	backOff   time.Duration // between attempts while down
 	rung      int           // where to start on the ladder
 	repaired  time.Duration // when the ladder last helped
+	reopened  time.Duration // when the wires were last opened anew
+	selfTest  string        // see Health.SelfTest
+	started   bool          // Started was told
 	lastErr   error
 	lastErrAt time.Duration
 	count     Counters
@@ -94,22 +109,31 @@ func New(p spi.Port, o Opts) (*Dev, error) {
 	if err := o.complete(); err != nil {
 		return nil, fmt.Errorf("mfrc522: %w", err)
 	}
-	c, err := p.Connect(o.MaxSpeed, spi.Mode0, 8)
-	if err != nil {
-		return nil, fmt.Errorf("mfrc522: connect %v: %w", p, err)
+	d := &Dev{opts: o, clock: o.Clock, slack: minSlack, state: StateStarting}
+	if err := d.connect(Wires{Port: p, Reset: o.Reset, IRQ: o.IRQ}); err != nil {
+		return nil, fmt.Errorf("mfrc522: %w", err)
 	}
-	if o.IRQ != nil {
-		if err := o.IRQ.In(gpio.PullUp, gpio.FallingEdge); err != nil {
-			return nil, fmt.Errorf("mfrc522: set up IRQ pin %v: %w", o.IRQ, err)
-		}
-	}
-	d := &Dev{opts: o, port: p, clock: o.Clock, bus: bus{conn: c}, slack: minSlack, speed: o.MaxSpeed, state: StateStarting}
 	d.held = make([]held, 0, maxCards)
 	d.published.Recoveries = map[string]uint64{}
 	d.downSince = d.clock.Now()
 	d.refreshIn, d.refreshAt = firstRefresh, d.downSince+firstRefresh
 	d.publish()
 	return d, nil
+}
+
+// connect takes w into use.
+func (d *Dev) connect(w Wires) error {
+	c, err := w.Port.Connect(d.opts.MaxSpeed, spi.Mode0, 8)
+	if err != nil {
+		return fmt.Errorf("connect %v: %w", w.Port, err)
+	}
+	if w.IRQ != nil {
+		if err := w.IRQ.In(gpio.PullUp, gpio.FallingEdge); err != nil {
+			return fmt.Errorf("set up IRQ pin %v: %w", w.IRQ, err)
+		}
+	}
+	d.wires, d.bus.conn, d.speed = w, c, d.opts.MaxSpeed
+	return nil
 }
 
 // complete fills in defaults and checks ranges.

@@ -3,6 +3,8 @@ package reader
 import (
 	"cmp"
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"periph.io/x/conn/v3/physic"
@@ -17,6 +19,9 @@ const (
 	// While broken, it is probed after firstBackOff, doubling to maxBackOff.
 	firstBackOff = 20 * time.Millisecond
 	maxBackOff   = 500 * time.Millisecond
+	// reopenInterval is how often the wires of a chip that does not answer are
+	// opened anew; those of a bus that refuses transfers are at every attempt.
+	reopenInterval = 5 * time.Second
 )
 
 // The rungs of the ladder, weakest remedy first.
@@ -27,10 +32,11 @@ const (
 	rungSoft
 	rungHard
 	rungSlow
+	rungReopen
 	rungs
 )
 
-// remedy is a rung. Each takes at most about 100 ms.
+// remedy is a rung. Each takes at most about 100 ms, Opts.Reopen apart.
 type remedy struct {
 	name string
 	try  func(*Dev) error
@@ -43,6 +49,7 @@ var ladder = [rungs]remedy{
 	rungSoft:   {"soft-reset", (*Dev).softStart},
 	rungHard:   {"hard-reset", (*Dev).hardStart},
 	rungSlow:   {"slow-down", (*Dev).slowStart},
+	rungReopen: {"reopen", (*Dev).reopen},
 }
 
 // repair climbs the ladder until the configuration reads back right. A Fault
@@ -58,7 +65,7 @@ func (d *Dev) repair(cause error) {
 	if d.clock.Now()-d.repaired > escalation {
 		d.rung = rungIgnore
 	}
-	for d.rung < rungs {
+	for d.rung < d.top() {
 		r := d.rung
 		d.rung++
 		d.tried[r]++
@@ -72,6 +79,14 @@ func (d *Dev) repair(cause error) {
 		return
 	}
 	d.down()
+}
+
+// top is the number of rungs that there are.
+func (d *Dev) top() int {
+	if d.opts.Reopen == nil {
+		return rungReopen
+	}
+	return rungs
 }
 
 // down gives up until the next attempt of revive, later each time.
@@ -99,10 +114,16 @@ func (d *Dev) checkLost() {
 	d.events = append(d.events, Lost{Err: d.lastErr, Down: down})
 }
 
-// working notes a poll without a Fault.
+// working notes a poll without a Fault. That the reader works is told before what
+// it has read.
 func (d *Dev) working() {
+	if !d.started {
+		d.started = true
+		name, genuine := chipName(d.version37)
+		d.events = slices.Insert(d.events, 0, Event(Started{Chip: name, Genuine: genuine, SelfTest: d.selfTest}))
+	}
 	if d.state == StateLost {
-		d.events = append(d.events, Back{Down: d.clock.Now() - d.downSince})
+		d.events = slices.Insert(d.events, 0, Event(Back{Down: d.clock.Now() - d.downSince}))
 	}
 	if d.state != StateReady {
 		d.refreshIn = firstRefresh
@@ -113,15 +134,48 @@ func (d *Dev) working() {
 
 // revive makes one attempt to bring up a reader that is down.
 func (d *Dev) revive() {
-	err := d.cooled()
+	step, err := "start", d.cooled()
 	if err == nil {
 		err = d.bringUp()
 	}
-	if err != nil {
+	if d.reopenDue(err) {
+		step = ladder[rungReopen].name
+		d.tried[rungReopen]++
+		err = d.reopen()
+	}
+	if err == nil {
+		err = d.firstTest()
+	}
+	switch {
+	case err != nil:
 		d.note(err)
 		d.down()
 		d.checkLost()
+	case d.state == StateTrouble:
+		d.events = append(d.events, Recovered{Err: d.lastErr, Step: step})
 	}
+}
+
+// reopenDue tells whether err calls for other wires.
+func (d *Dev) reopenDue(err error) bool {
+	var f *Fault
+	if d.opts.Reopen == nil || !errors.As(err, &f) || f.Kind == FaultHeat {
+		return false
+	}
+	return f.Kind == FaultSPI || d.clock.Now()-max(d.reopened, d.downSince) >= reopenInterval
+}
+
+// reopen opens the wires anew and brings up the chip at their end.
+func (d *Dev) reopen() error {
+	d.reopened = d.clock.Now()
+	w, err := d.opts.Reopen()
+	if err == nil {
+		err = d.connect(w)
+	}
+	if err != nil {
+		return &Fault{Kind: FaultSPI, Err: fmt.Errorf("open the bus anew: %w", err)}
+	}
+	return d.bringUp()
 }
 
 // cooled waits out an overheating: MFRC522 rev. 3.9, 9.3.1.9. A reset would only

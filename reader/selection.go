@@ -110,7 +110,7 @@ func (d *Dev) anticollide(sel, branch byte) (level, error) {
 		}
 		merge(&got, a.data, known, valid)
 		if a.coll == 0 {
-			return checkBCC(got)
+			return d.checkBCC(sel, got)
 		}
 		d.count.Collisions++
 		got[valid/8] |= branch << (valid % 8)
@@ -129,7 +129,7 @@ func (d *Dev) lastBits(sel byte, got [5]byte) (level, error) {
 		return level{}, errCollided
 	}
 	merge(&got, a.data, 32, 40)
-	return checkBCC(got)
+	return d.checkBCC(sel, got)
 }
 
 // askFrom sends ANTICOLLISION with known bits of got.
@@ -171,10 +171,10 @@ func merge(got *[5]byte, data []byte, known, valid int) {
 }
 
 // checkBCC returns the level in got if its BCC is right.
-func checkBCC(got [5]byte) (level, error) {
+func (d *Dev) checkBCC(sel byte, got [5]byte) (level, error) {
 	l := level(got[:4])
 	if l.bcc() != got[4] {
-		return level{}, errBCC
+		return level{}, d.wrong(sel, got[:], errBCC)
 	}
 	return l, nil
 }
@@ -203,7 +203,7 @@ func (d *Dev) selectLevel(sel byte, l level) (mifare.SAK, error) {
 	}
 	sak, ok := mifare.CutCRCA(a.data)
 	if !ok {
-		return 0, errCRC
+		return 0, d.wrong(sel, a.data, errCRC)
 	}
 	return mifare.SAK(sak[0]), nil
 }

@@ -31,7 +31,8 @@ var selfTests = map[byte]string{
 
 // SelfTest runs the chip's digital self test and configures it again afterwards.
 // A chip that fails it is a Fault of kind FaultChip, which Run does not mind;
-// ErrNoReference means that there is nothing to compare with.
+// ErrNoReference means that there is nothing to compare with. Cards in the field
+// lose their state and are known all the same.
 func (d *Dev) SelfTest() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -40,16 +41,54 @@ func (d *Dev) SelfTest() error {
 		d.up = false
 		return err
 	}
+	return d.test()
+}
+
+// The values of Health.SelfTest.
+const (
+	selfTestPassed = "passed"
+	selfTestFailed = "failed"
+	selfTestNone   = "no reference"
+)
+
+// test runs the self test on a chip that is up and remembers how it came out.
+func (d *Dev) test() error {
 	got, err := d.runSelfTest()
-	if again := d.hardStart(); again != nil || err != nil {
+	if again := d.hardStart(); again != nil {
 		return d.unproven(errors.Join(err, again))
 	}
 	want, ok := selfTests[d.version37]
 	switch {
+	case err != nil:
+		d.selfTest = selfTestFailed
+		return err
 	case !ok:
+		d.selfTest = selfTestNone
 		return fmt.Errorf("mfrc522: version 0x%02X: %w", d.version37, ErrNoReference)
 	case hex.EncodeToString(got) != want:
+		d.selfTest = selfTestFailed
 		return &Fault{Kind: FaultChip, Err: fmt.Errorf("self test gives %X, want %s", got, want)}
+	}
+	d.selfTest = selfTestPassed
+	return nil
+}
+
+// firstTest runs the self test once, before the first poll, of a chip that has a
+// reference. Only a chip that does not come up again afterwards is an error; one
+// that fails gets another chance, as the bus may have been disturbed.
+func (d *Dev) firstTest() error {
+	if d.selfTest != "" {
+		return nil
+	}
+	if _, ok := selfTests[d.version37]; !ok {
+		d.selfTest = selfTestNone
+		return nil
+	}
+	d.selfTest = selfTestFailed // whatever becomes of the bus now: it is not tried again
+	for range 2 {
+		if err := d.test(); err == nil || !d.up {
+			return err
+		}
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ func (d *Dev) setSpeed(f physic.Frequency) error {
 	if f == d.speed {
 		return nil
 	}
-	l, ok := d.port.(interface {
+	l, ok := d.wires.Port.(interface {
 		LimitSpeed(physic.Frequency) error
 	})
 	if !ok {
@@ -54,7 +54,7 @@ func (d *Dev) slowStart() error {
 
 // hardStart pulses NRSTPD, if it is wired, and goes on as softStart.
 func (d *Dev) hardStart() error {
-	if r := d.opts.Reset; r != nil {
+	if r := d.wires.Reset; r != nil {
 		if err := r.Out(gpio.Low); err != nil {
 			return &Fault{Kind: FaultReset, Err: fmt.Errorf("pull RST low: %w", err)}
 		}
