@@ -27,8 +27,9 @@ func lockFile(path string) (*os.File, error) {
 		defer f.Close()
 		return nil, lockError(f, path, err)
 	}
-	if err := f.Truncate(0); err == nil {
-		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())), 0)
+	// The pid only helps whoever meets the lock: one that cannot be written hurts nobody.
+	if f.Truncate(0) == nil {
+		f.WriteAt([]byte(strconv.Itoa(os.Getpid())), 0)
 	}
 	return f, nil
 }

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"context"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -14,7 +15,13 @@ const lookupSQL = "SELECT f.rev, e.account, e.more FROM inforce f LEFT JOIN entr
 type lookup struct {
 	mu   sync.Mutex
 	conn driver.Conn
-	stmt driver.Stmt
+	stmt statement
+}
+
+// statement is a prepared one as go-sqlite3 makes it.
+type statement interface {
+	driver.Stmt
+	driver.StmtQueryContext
 }
 
 func (l *lookup) prepare(path string) (err error) {
@@ -25,8 +32,12 @@ func (l *lookup) prepare(path string) (err error) {
 	if l.conn, err = c.Driver().Open(c.dsn); err != nil {
 		return err
 	}
-	l.stmt, err = l.conn.Prepare(lookupSQL)
-	return err
+	stmt, err := l.conn.Prepare(lookupSQL)
+	if err != nil {
+		return err
+	}
+	l.stmt = stmt.(statement)
+	return nil
 }
 
 // find returns the revision of the list in force and the badge's row in it, nil
@@ -37,7 +48,7 @@ func (l *lookup) find(uid []byte) (rev int64, r *row, err error) {
 	if l.stmt == nil {
 		return 0, nil, errors.New("list is closed")
 	}
-	rows, err := l.stmt.Query([]driver.Value{uid})
+	rows, err := l.stmt.QueryContext(context.Background(), []driver.NamedValue{{Ordinal: 1, Value: uid}})
 	if err != nil {
 		return 0, nil, err
 	}

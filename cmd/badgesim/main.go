@@ -68,7 +68,7 @@ func main() {
 	context.AfterFunc(ctx, stop) // a second signal kills
 	var c cli
 	k := kong.Parse(&c, kong.Name("badgesim"), kong.Description(description),
-		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Vars{"version": version, "desk": control.DeskDir()})
+		kong.UsageOnError(), kong.Exit(exitUsage), kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Vars{"version": version, "desk": control.DeskDir()})
 	if err := k.Run(&env{ctx, os.Stdout, os.Stderr}); err != nil {
 		fmt.Fprintln(os.Stderr, "badgesim:", err)
 		os.Exit(exitCode(err))

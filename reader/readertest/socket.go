@@ -20,9 +20,6 @@ import (
 // has no answer. Requests may be pipelined.
 const resetRequest = 0xFFFF
 
-// maxWindow is the longest window that a length can say.
-const maxWindow = resetRequest - 1
-
 // Serve accepts connections on l, gives each the chip, and closes l. Windows are
 // atomic; who shares the chip otherwise is the clients' business. It returns nil
 // when ctx ends, after the last connection.
