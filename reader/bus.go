@@ -1,6 +1,10 @@
 package reader
 
-import "periph.io/x/conn/v3/spi"
+import (
+	"errors"
+
+	"periph.io/x/conn/v3/spi"
+)
 
 // maxWindow is the longest chip-select window in bytes. Early Pi 5 kernels lose
 // the DMA of transfers beyond 64 bytes (raspberrypi/linux issue 6020).
@@ -9,7 +13,7 @@ const maxWindow = 64
 // bus collects chip-select windows (MFRC522 rev. 3.9, 8.1.2) and moves them in
 // one transfer. Nothing is allocated once the buffers have grown.
 type bus struct {
-	conn spi.Conn
+	conn spi.Conn // nil: closed, and not opened again yet
 	// split makes every byte its own window, for a bus that releases chip
 	// select between the bytes of a burst (raspberrypi/linux issue 6354).
 	split bool
@@ -18,6 +22,8 @@ type bus struct {
 	w, r    []byte // what the windows send and receive
 	got     []byte // what the reads brought
 }
+
+var errClosed = errors.New("the bus is closed")
 
 // write queues a write of data to one register; to fifoDataReg it fills the FIFO.
 func (b *bus) write(reg byte, data ...byte) {
@@ -57,7 +63,10 @@ func (b *bus) read(regs ...byte) {
 // do moves the queue and returns the bytes read, in order, valid until the next
 // do. An error is a Fault of kind FaultSPI.
 func (b *bus) do() ([]byte, error) {
-	err := b.conn.TxPackets(b.windows)
+	err := errClosed
+	if b.conn != nil {
+		err = b.conn.TxPackets(b.windows)
+	}
 	b.got = b.got[:0]
 	for _, p := range b.windows {
 		if len(p.R) > 0 {

@@ -168,6 +168,7 @@ func (d *Dev) reopenDue(err error) bool {
 // reopen opens the wires anew and brings up the chip at their end.
 func (d *Dev) reopen() error {
 	d.reopened = d.clock.Now()
+	d.bus.conn = nil // Reopen closes it first; periph's panics when it is used then
 	w, err := d.opts.Reopen()
 	if err == nil {
 		err = d.connect(w)
