@@ -84,16 +84,16 @@ func NewController(cfg Config, d Deps) *Controller {
 
 // Tap reports an admissible badge at a reader. It asks the list in the caller's
 // goroutine, so that a slow list delays nothing else.
-func (c *Controller) Tap(reader string, uid IDToken) {
+func (c *Controller) Tap(reader string, uid IDToken, card Card) {
 	gen := c.listGen.Load()
 	l, err := c.lookup(uid)
-	c.post(item{event: BadgeTapped{reader, uid, l, err}, gen: gen})
+	c.post(item{event: BadgeTapped{reader, uid, card, l, err}, gen: gen})
 }
 
 // Refuse reports a card that is no badge, with the reason of package mifare. uid
 // may be empty.
-func (c *Controller) Refuse(reader string, uid IDToken, reason Reason) {
-	c.post(item{event: CardRefused{reader, uid, reason}})
+func (c *Controller) Refuse(reader string, uid IDToken, reason Reason, card Card) {
+	c.post(item{event: CardRefused{reader, uid, reason, card}})
 }
 
 // Press reports a select button: see ButtonPressed.

@@ -111,7 +111,7 @@ func newWorld() *world {
 }
 
 // start runs a Controller in the bubble; the function it returns stops it.
-func (w *world) start(t *testing.T, stations ...session.StationConfig) (*session.Controller, func()) {
+func (w *world) start(t *testing.T, stations ...session.StationConfig) (controller, func()) {
 	power := map[string]session.Power{}
 	for _, s := range stations {
 		power[s.ID] = worldPower{w, s.ID}
@@ -131,13 +131,20 @@ func (w *world) start(t *testing.T, stations ...session.StationConfig) (*session
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
-	return c, func() {
+	return controller{c}, func() {
 		t.Helper()
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("got %v from Run, want nil", err)
 		}
 	}
+}
+
+// controller is one whose badges are all of the same kind.
+type controller struct{ *session.Controller }
+
+func (c controller) Tap(reader string, uid session.IDToken) {
+	c.Controller.Tap(reader, uid, session.Card{Type: "classic-1k"})
 }
 
 func (w *world) last() session.Decision {

@@ -142,13 +142,15 @@ func (s *step) tell(kind string, body any) {
 }
 
 type decisionBody struct {
-	Reader        string `json:"reader"`
-	UID           string `json:"uid"` // masked
-	Status        Status `json:"status"`
-	Reason        Reason `json:"reason,omitempty"`
-	Action        Action `json:"action,omitempty"`
-	Station       string `json:"station,omitempty"`
-	TransactionID string `json:"transactionId,omitempty"`
+	Reader        string   `json:"reader"`
+	UID           string   `json:"uid"` // masked
+	Type          string   `json:"type,omitempty"`
+	Status        Status   `json:"status"`
+	Reason        Reason   `json:"reason,omitempty"`
+	Action        Action   `json:"action,omitempty"`
+	Station       string   `json:"station,omitempty"`
+	TransactionID string   `json:"transactionId,omitempty"`
+	Notes         []string `json:"notes,omitempty"`
 }
 
 func (s *step) decide(d Decision) {
@@ -157,7 +159,10 @@ func (s *step) decide(d Decision) {
 		d.Status = d.Reason.Status()
 	}
 	s.out.Decisions = append(s.out.Decisions, d)
-	s.tell("Decision", decisionBody{d.Reader, d.UID.Masked(), d.Status, d.Reason, d.Action, d.Station, d.TransactionID})
+	s.tell("Decision", decisionBody{
+		Reader: d.Reader, UID: d.UID.Masked(), Type: d.Card.Type, Status: d.Status, Reason: d.Reason, Action: d.Action,
+		Station: d.Station, TransactionID: d.TransactionID, Notes: d.Card.Notes,
+	})
 }
 
 // refuse decides against a tap and shows why.

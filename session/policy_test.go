@@ -1,7 +1,9 @@
 package session_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -293,6 +295,22 @@ func TestRefusedCardKeepsItsReason(t *testing.T) {
 	d.do(session.CardRefused{Reader: "hall", UID: "04112233445566", Reason: "DESFire"})
 	if got := d.said[0]; got.Status != session.Invalid || got.Reason != "DESFire" || d.shown[0].Reason != "DESFire" {
 		t.Errorf("got %+v and %+v, want Invalid DESFire", got, d.shown[0])
+	}
+}
+
+func TestTelemetryNamesTheKindOfCard(t *testing.T) {
+	m := session.NewMachine(session.Config{Stations: []session.StationConfig{station(session.Laundry, "washer")}})
+	card := session.Card{Type: "classic-1k", Notes: []string{"ATQASize"}}
+	for _, e := range []session.Event{
+		session.CardRefused{Reader: "hall", UID: "AAAA0001", Reason: "DESFire", Card: card},
+		session.BadgeTapped{Reader: "hall", UID: "AAAA0001", Card: card},
+		session.BadgeTapped{Reader: "attic", UID: "AAAA0001", Card: card},
+	} {
+		_, out := m.Step(session.State{}, session.Moment{}, e)
+		b, err := json.Marshal(out.Commit.Telemetry)
+		if err != nil || !strings.Contains(string(b), `"type":"classic-1k"`) || !strings.Contains(string(b), `"notes":["ATQASize"]`) {
+			t.Errorf("%T: got telemetry %s, %v, want type and notes of the card", e, b, err)
+		}
 	}
 }
 

@@ -25,6 +25,7 @@ const (
 	SignalOffline  SignalName = "Offline"  // idle and working, without the broker
 	SignalFault    SignalName = "Fault"    // the reader or the storage does not work
 	SignalBlink    SignalName = "Blink"    // somebody looks for this gateway
+	SignalEnrolled SignalName = "Enrolled" // the badge was read for registration, nothing else
 )
 
 // Action is what a tap did.
@@ -39,11 +40,19 @@ const (
 	ActionTest   Action = "test"   // a service badge's test
 )
 
+// Card is what a reader says of a card beside its UID. It is reported, and never
+// decides: a type is a claim.
+type Card struct {
+	Type  string   // such as classic-1k
+	Notes []string // contradictions in what the card said
+}
+
 // Decision is the answer to one tap, for the resident's panel, for watch, and
 // for telemetry. A refusal is a Decision, not an error.
 type Decision struct {
 	Reader        string
 	UID           IDToken
+	Card          Card
 	Status        Status
 	Reason        Reason
 	Action        Action

@@ -11,6 +11,7 @@ import (
 type BadgeTapped struct {
 	Reader  string
 	UID     IDToken
+	Card    Card
 	Listing Listing
 	Err     error
 }
@@ -20,10 +21,11 @@ type CardRefused struct {
 	Reader string
 	UID    IDToken // may be empty
 	Reason Reason
+	Card   Card
 }
 
 func (e CardRefused) apply(s *step) {
-	s.refuse(Decision{Reader: e.Reader, UID: e.UID, Reason: e.Reason, Status: Invalid})
+	s.refuse(Decision{Reader: e.Reader, UID: e.UID, Card: e.Card, Reason: e.Reason, Status: Invalid})
 }
 
 // ButtonPressed says that a select button at a reader was pressed: one of a
@@ -253,7 +255,7 @@ func (s *step) start(c StationConfig, st *station, e BadgeTapped, d Decision) {
 
 // decision fills in what every decision about the tap has.
 func (e BadgeTapped) decision(d Decision) Decision {
-	d.Reader, d.UID, d.List = e.Reader, e.UID, e.Listing.List
+	d.Reader, d.UID, d.Card, d.List = e.Reader, e.UID, e.Card, e.Listing.List
 	d.Account, d.Language = e.Listing.Entry.Account, e.Listing.Entry.Language
 	return d
 }

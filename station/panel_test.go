@@ -172,6 +172,7 @@ func TestCatalogueHasEveryReasonInEveryLanguage(t *testing.T) {
 		{Name: session.SignalStarted}, {Name: session.SignalEnded}, {Name: session.SignalSelected},
 		{Name: session.SignalRefused}, {Name: session.SignalTest}, {Name: session.SignalReady},
 		{Name: session.SignalOffline}, {Name: session.SignalFault}, {Name: session.SignalBlink},
+		{Name: session.SignalEnrolled},
 	}
 	cards := []session.Reason{ // of package mifare, which this one does not import
 		"DualInterface", "PlusSL1", "TNP3xxx", "PlusSL2", "DESFire", "Ultralight", "TCL", "RandomUID", "NFCDEP",

@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -18,6 +20,11 @@ type badgeReader struct {
 	*gateway
 	cfg Reader
 
+	port     io.Closer // of the wires that are open; run's own
+	mishap   string    // the last Recovered that was told; run's own
+	mishapAt time.Time
+	mishaps  int // not told since
+
 	mu   sync.Mutex
 	dev  *reader.Dev      // nil until the wires are open
 	err  error            // why they are not
@@ -27,39 +34,49 @@ type badgeReader struct {
 // retryChip is how long wires that could not be opened are left alone.
 const retryChip = time.Second
 
-// run opens the wires to the chip, again and again if it must, and polls.
+// run opens the wires to the chip, again and again if it must, and polls. Wires
+// that break later are the driver's business: see wires.
 func (r *badgeReader) run(ctx context.Context) error {
+	defer r.closeWires()
 	for ctx.Err() == nil {
-		dev, done, err := r.open()
+		dev, err := r.open()
 		r.note(dev, err)
 		if err != nil {
 			wait(ctx, retryChip)
 			continue
 		}
-		err = dev.Run(ctx, r.handle)
-		done()
-		if err != nil {
-			r.note(nil, err)
-			wait(ctx, retryChip)
-		}
+		return dev.Run(ctx, r.handle)
 	}
 	return nil
 }
 
-func (r *badgeReader) open() (dev *reader.Dev, done func(), err error) {
+func (r *badgeReader) open() (*reader.Dev, error) {
+	w, err := r.wires()
+	if err != nil {
+		return nil, err
+	}
+	return reader.New(w.Port, reader.Opts{
+		MaxSpeed: physic.Frequency(r.cfg.SpeedMHz * float64(physic.MegaHertz)),
+		GainDB:   r.cfg.GainDB, Poll: r.cfg.Poll, Reset: w.Reset, IRQ: w.IRQ, Reopen: r.wires, PlusATS: !r.cfg.Cards.Plus,
+	})
+}
+
+// wires opens the wires to the chip; those that were open are closed before.
+func (r *badgeReader) wires() (reader.Wires, error) {
+	r.closeWires()
 	chip, err := r.hw.Chip(r.cfg)
 	if err != nil {
-		return nil, nil, err
+		return reader.Wires{}, err
 	}
-	dev, err = reader.New(chip.Port, reader.Opts{
-		MaxSpeed: physic.Frequency(r.cfg.SpeedMHz * float64(physic.MegaHertz)),
-		GainDB:   r.cfg.GainDB, Poll: r.cfg.Poll, Reset: chip.Reset, IRQ: chip.IRQ, PlusATS: !r.cfg.Cards.Plus,
-	})
-	if err != nil {
-		chip.Port.Close()
-		return nil, nil, err
+	r.port = chip.Port
+	return reader.Wires{Port: chip.Port, Reset: chip.Reset, IRQ: chip.IRQ}, nil
+}
+
+func (r *badgeReader) closeWires() {
+	if r.port != nil {
+		r.port.Close() // one that is broken may complain
+		r.port = nil
 	}
-	return dev, func() { chip.Port.Close() }, nil
 }
 
 // note remembers the state of the wires and tells of a change, once.
@@ -72,22 +89,45 @@ func (r *badgeReader) note(dev *reader.Dev, err error) {
 	case err != nil && changed:
 		r.lost(err)
 	case err == nil && changed:
-		r.back()
+		r.back(0)
 	}
 }
 
 func (r *badgeReader) lost(err error) {
 	r.log.Error("reader lost", "reader", r.cfg.Name, "err", err)
 	r.faults.set("reader "+r.cfg.Name, err.Error())
-	r.hub.Publish(control.Event{At: time.Now(), Kind: "reader", Reader: r.cfg.Name, Text: "lost: " + err.Error()})
+	r.tell(readerFault{Fault: "lost", Error: err.Error()})
 	r.up.StatusChanged()
 }
 
-func (r *badgeReader) back() {
-	r.log.Info("reader back", "reader", r.cfg.Name)
+func (r *badgeReader) back(down time.Duration) {
+	r.log.Info("reader back", "reader", r.cfg.Name, "down", down)
 	r.faults.set("reader "+r.cfg.Name, "")
-	r.hub.Publish(control.Event{At: time.Now(), Kind: "reader", Reader: r.cfg.Name, Text: "back"})
+	r.tell(readerFault{Fault: "back", DownMs: down.Milliseconds()})
 	r.up.StatusChanged()
+}
+
+// readerFault is the body of a Fault in telemetry.
+type readerFault struct {
+	Reader string `json:"reader"`
+	Fault  string `json:"fault"`            // "lost", "back", "recovered", "chip"
+	Error  string `json:"error,omitempty"`  // what broke
+	Step   string `json:"step,omitempty"`   // what helped
+	Times  int    `json:"times,omitempty"`  // as often since the last one told
+	DownMs int64  `json:"downMs,omitempty"` // how long it did not read
+}
+
+// tell has a fault kept as telemetry and shows it to who watches.
+func (r *badgeReader) tell(f readerFault) {
+	f.Reader = r.cfg.Name
+	r.ctl.Report("Fault", f)
+	text := f.Fault
+	for _, more := range []string{f.Step, f.Error} {
+		if more != "" {
+			text += ": " + more
+		}
+	}
+	r.hub.Publish(control.Event{At: time.Now(), Kind: "reader", Reader: r.cfg.Name, Text: text})
 }
 
 // handle is called by the reader's own goroutine.
@@ -97,13 +137,44 @@ func (r *badgeReader) handle(e reader.Event) {
 		r.tap(e)
 	case reader.Removed:
 		r.hub.Publish(control.Event{At: time.Now(), Kind: "removed", Reader: r.cfg.Name, UID: masked(e.Card.UID)})
+	case reader.Unreadable:
+		r.log.Warn("card unreadable", "reader", r.cfg.Name, "err", e.Err)
+		r.tap(reader.Tap{New: []mifare.Card{{}}}) // nothing is known of it: Malformed
+	case reader.Started:
+		r.begun(e)
 	case reader.Lost:
 		r.lost(e.Err)
 	case reader.Back:
-		r.back()
+		r.back(e.Down)
 	case reader.Recovered:
-		r.log.Info("reader recovered", "reader", r.cfg.Name, "step", e.Step, "after", e.Err)
+		r.recovered(e)
 	}
+}
+
+// begun tells on which chip the reader works; one that is no MFRC522, or not a
+// sound one, is kept in telemetry.
+func (r *badgeReader) begun(e reader.Started) {
+	if e.Genuine && e.SelfTest == "passed" {
+		r.log.Info("reader started", "reader", r.cfg.Name, "chip", e.Chip)
+		return
+	}
+	r.log.Warn("reader started", "reader", r.cfg.Name, "chip", e.Chip, "self_test", e.SelfTest)
+	r.tell(readerFault{Fault: "chip", Error: e.Chip + ", self test: " + e.SelfTest})
+}
+
+// mishapEvery is how often a fault that comes again and again is told.
+const mishapEvery = time.Minute
+
+// recovered tells of a fault that was repaired: at once where it is another than
+// the last, else once a minute with how often it came.
+func (r *badgeReader) recovered(e reader.Recovered) {
+	r.mishaps++
+	if e.Step == r.mishap && time.Since(r.mishapAt) < mishapEvery {
+		return
+	}
+	r.log.Info("reader recovered", "reader", r.cfg.Name, "step", e.Step, "after", e.Err, "times", r.mishaps)
+	r.tell(readerFault{Fault: "recovered", Error: e.Err.Error(), Step: e.Step, Times: r.mishaps})
+	r.mishap, r.mishapAt, r.mishaps = e.Step, time.Now(), 0
 }
 
 // tap decides which card of those in the field counts, and passes it on: the
@@ -115,10 +186,10 @@ func (r *badgeReader) tap(t reader.Tap) {
 	r.mu.Unlock()
 	token := session.IDToken(chosen.Card.UID.String())
 	if chosen.Verdict == mifare.Accept {
-		r.ctl.Tap(r.cfg.Name, token)
+		r.ctl.Tap(r.cfg.Name, token, session.Card{})
 		return
 	}
-	r.ctl.Refuse(r.cfg.Name, token, session.Reason(chosen.Reason))
+	r.ctl.Refuse(r.cfg.Name, token, session.Reason(chosen.Reason), session.Card{})
 }
 
 // choose judges the cards that came. A badge that comes while another one is
@@ -175,10 +246,23 @@ func (r *badgeReader) status() control.ReaderStatus {
 		return s
 	}
 	h := dev.Health()
-	s.State, s.Health = string(h.State), h
-	s.Chip = h.Chip
-	if h.Err != nil {
+	s.State, s.Chip, s.Health = string(h.State), h.Chip, healthOf(h)
+	if h.Err != nil && h.State != reader.StateReady {
 		s.Error = h.Err.Error()
 	}
 	return s
+}
+
+// healthOf is h in the words of the status.
+func healthOf(h reader.Health) *control.ReaderHealth {
+	out := &control.ReaderHealth{
+		Version: fmt.Sprintf("0x%02X", h.Version), Genuine: h.Genuine, SelfTest: h.SelfTest,
+		SpeedMHz: float64(h.Speed) / float64(physic.MegaHertz), GainDB: h.GainDB, SplitReads: h.SplitReads, Held: h.Held,
+		Polls: h.Polls, Taps: h.Taps, Removals: h.Removals, Collisions: h.Collisions, Noise: h.Noise,
+		Retries: h.Retries, Unreadable: h.Unreadable, Faults: h.Faults, Recoveries: h.Recoveries,
+	}
+	if h.Err != nil {
+		out.LastFault, out.LastFaultSeconds = h.Err.Error(), int64(h.ErrAge.Seconds())
+	}
+	return out
 }
