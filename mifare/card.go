@@ -56,4 +56,7 @@ const (
 	NoteCT         Note = "CT"         // cascade tag and SAK contradict each other
 	NoteBadATS     Note = "BadATS"     // an ATS whose length or CRC is wrong
 	NoteSilentRATS Note = "SilentRATS" // claims T=CL and answers no RATS
+	// NoteTypeChanged is for those who remember cards: the UID was another kind of
+	// card when it was last seen, so one of the two is a copy.
+	NoteTypeChanged Note = "TypeChanged"
 )

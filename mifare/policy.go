@@ -144,7 +144,8 @@ func (p Policy) WantsATS(c Card) bool {
 
 // Choose judges a wallet: the one admissible card among any others; two of
 // them, unless they have the same UID, are refused rather than billing
-// whichever answered first; without any, the most telling refusal stands.
+// whichever answered first, and the first one is named; without any, the most
+// telling refusal stands.
 // Choose of nothing is the zero Admission, which admits nobody.
 func Choose(all []Admission) Admission {
 	var best Admission
@@ -153,7 +154,8 @@ func Choose(all []Admission) Admission {
 		case i == 0, rank(a.Reason) < rank(best.Reason):
 			best = a
 		case a.Reason == Admissible && best.Reason == Admissible && a.Card.UID != best.Card.UID:
-			return Admission{Verdict: RejectOther, Reason: ReasonMultipleCards}
+			best.Verdict, best.Reason = RejectOther, ReasonMultipleCards
+			return best
 		}
 	}
 	return best

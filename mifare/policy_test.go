@@ -153,9 +153,15 @@ func TestChooseFromAWallet(t *testing.T) {
 				all = append(all, mifare.DefaultPolicy().Admit(c))
 			}
 			for range 2 {
-				got := mifare.Choose(all)
-				if got.Reason != tc.want || got.Card.UID != tc.uid {
-					t.Errorf("got %q of %s, want %q of %s", got.Reason, got.Card.UID, tc.want, tc.uid)
+				got, uid := mifare.Choose(all), tc.uid
+				if tc.want == mifare.ReasonMultipleCards {
+					uid = all[slices.IndexFunc(all, func(a mifare.Admission) bool { return a.Verdict == mifare.Accept })].Card.UID
+				}
+				if got.Reason != tc.want || got.Card.UID != uid {
+					t.Errorf("got %q of %s, want %q of %s", got.Reason, got.Card.UID, tc.want, uid)
+				}
+				if (got.Verdict == mifare.Accept) != (tc.want == mifare.Admissible) {
+					t.Errorf("got verdict %s with reason %q", got.Verdict, tc.want)
 				}
 				slices.Reverse(all)
 			}
