@@ -1,11 +1,9 @@
 package uplink
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -110,68 +108,4 @@ func (h Head) check() error {
 		return errors.New("issuedAt is missing")
 	}
 	return nil
-}
-
-func sign(v any, typ jose.ContentType, key jose.JSONWebKey) ([]byte, error) {
-	if key.KeyID == "" {
-		return nil, errors.New("sign: the key has no key id (kid)")
-	}
-	s, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.EdDSA, Key: key}, (&jose.SignerOptions{}).WithType(typ))
-	if err != nil {
-		return nil, fmt.Errorf("sign: %w", err)
-	}
-	b, err := json.Marshal(v)
-	if err != nil {
-		return nil, fmt.Errorf("sign: %w", err)
-	}
-	o, err := s.Sign(b)
-	if err != nil {
-		return nil, fmt.Errorf("sign: %w", err)
-	}
-	c, err := o.CompactSerialize()
-	return []byte(c), err
-}
-
-// verify returns what a compact JWS of that type carries if one of the keys
-// signed it.
-func verify(message []byte, limit int, typ string, keys jose.JSONWebKeySet) ([]byte, error) {
-	if len(message) > limit {
-		return nil, fmt.Errorf("%d bytes long, at most %d are allowed", len(message), limit)
-	}
-	kid, err := jwsKey(string(message), typ)
-	if err != nil {
-		return nil, err
-	}
-	found := keys.Key(kid)
-	if len(found) != 1 {
-		return nil, fmt.Errorf("signed by key %.64q, which is not among the pinned keys", kid)
-	}
-	o, err := jose.ParseSignedCompact(string(message), []jose.SignatureAlgorithm{jose.EdDSA})
-	if err != nil {
-		return nil, err
-	}
-	b, err := o.Verify(found[0].Public())
-	if err != nil {
-		return nil, fmt.Errorf("signature of key %q is wrong", kid)
-	}
-	return b, nil
-}
-
-// jwsKey reads the key id from a JWS header that has exactly alg, typ and kid:
-// whatever else a header may say (jwk, jku, x5c, crit) would only help a forger.
-func jwsKey(compact, typ string) (string, error) {
-	first, _, _ := strings.Cut(compact, ".")
-	b, err := base64.RawURLEncoding.Strict().DecodeString(first)
-	if err != nil {
-		return "", errors.New("is not a compact JWS")
-	}
-	var header map[string]any
-	if err := unmarshal(b, &header); err != nil {
-		return "", fmt.Errorf("JWS header: %w", err)
-	}
-	kid, ok := header["kid"].(string)
-	if header["alg"] != "EdDSA" || header["typ"] != typ || !ok || kid == "" || len(header) != 3 {
-		return "", fmt.Errorf("JWS header must have alg EdDSA, typ %s, a kid and nothing else", typ)
-	}
-	return kid, nil
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"badged/session"
 	"badged/uplink"
 )
@@ -64,7 +66,11 @@ func TestHeadersOfAHead(t *testing.T) {
 		"alg Ed25519":         {`{"alg":"Ed25519","kid":"k1","typ":"badged-head"}`, false},
 		"no typ":              {`{"alg":"EdDSA","kid":"k1"}`, false},
 		"typ of a command":    {`{"alg":"EdDSA","kid":"k1","typ":"badged-command"}`, false},
-		"no kid":              {`{"alg":"EdDSA","typ":"badged-head"}`, false},
+		"no kid":              {`{"alg":"EdDSA","typ":"badged-head"}`, true},
+		"harmless additions":  {`{"alg":"EdDSA","kid":"k1","typ":"badged-head","cty":"json","iat":1}`, true},
+		"kid is empty":        {`{"alg":"EdDSA","kid":"","typ":"badged-head"}`, false},
+		"certificate's hash":  {`{"alg":"EdDSA","kid":"k1","typ":"badged-head","x5t#S256":"x"}`, false},
+		"unencoded payload":   {`{"alg":"EdDSA","kid":"k1","typ":"badged-head","b64":false}`, false},
 		"unknown kid":         {`{"alg":"EdDSA","kid":"k2","typ":"badged-head"}`, false},
 		"key in the header":   {`{"alg":"EdDSA","kid":"k1","typ":"badged-head","jwk":{"kty":"OKP"}}`, false},
 		"address of a key":    {`{"alg":"EdDSA","kid":"k1","typ":"badged-head","jku":"https://evil"}`, false},
@@ -80,6 +86,21 @@ func TestHeadersOfAHead(t *testing.T) {
 				t.Errorf("got %v, want accepted: %t", err, c.ok)
 			}
 		})
+	}
+}
+
+func TestWithoutAKeyIDEveryPinnedKeyIsTried(t *testing.T) {
+	_, pinned := keys()
+	other := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize)).Public()
+	payload := goodPayload(t, func(map[string]any) {})
+	message := forge(t, `{"alg":"EdDSA","typ":"badged-head"}`, payload)
+	both := jose.JSONWebKeySet{Keys: append([]jose.JSONWebKey{{Key: other, KeyID: "k0"}}, pinned.Keys...)}
+	if _, err := uplink.ParseHead(message, both, "desk"); err != nil {
+		t.Errorf("second of two keys: got %v, want nil", err)
+	}
+	both.Keys = both.Keys[:1]
+	if _, err := uplink.ParseHead(message, both, "desk"); err == nil {
+		t.Error("key not pinned: got no error, want one")
 	}
 }
 
