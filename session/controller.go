@@ -49,6 +49,7 @@ type Controller struct {
 	done    chan struct{}
 	listGen atomic.Uint64 // counts changes of the list
 	state   atomic.Pointer[State]
+	writing atomic.Int64 // Up at which the present commit began; 0 is none
 }
 
 // item is an event on its way to the loop.
@@ -85,6 +86,9 @@ func NewController(cfg Config, d Deps) *Controller {
 // Tap reports an admissible badge at a reader. It asks the list in the caller's
 // goroutine, so that a slow list delays nothing else.
 func (c *Controller) Tap(reader string, uid IDToken, card Card) {
+	if c.d.Panel != nil {
+		c.d.Panel.Show(Signal{Name: SignalProcessing, Reader: reader})
+	}
 	gen := c.listGen.Load()
 	l, err := c.lookup(uid)
 	c.post(item{event: BadgeTapped{reader, uid, card, l, err}, gen: gen})
@@ -140,6 +144,24 @@ func (c *Controller) Command(ctx context.Context, name CommandName, station stri
 	case <-ctx.Done():
 		return Decision{}, fmt.Errorf("command %s: %w", name, ctx.Err())
 	}
+}
+
+// Record has a record of somebody else's written to the ledger, after what has
+// happened before.
+func (c *Controller) Record(r Record) { c.post(item{event: noted{r}}) }
+
+type noted struct{ record Record }
+
+func (e noted) apply(s *step) { s.out.Commit.Records = append(s.out.Commit.Records, e.record) }
+
+// Writing is for how long the journal has been at its present commit, 0 if it is
+// at none. A disk that hangs shows here, while relays and taps go on.
+func (c *Controller) Writing() time.Duration {
+	since := time.Duration(c.writing.Load())
+	if since == 0 {
+		return 0
+	}
+	return c.d.Clock().Up - since
 }
 
 // Status describes all stations as they are now, in the order of the config.

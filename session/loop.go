@@ -361,7 +361,10 @@ func (l *loop) write(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case c := <-l.journal.work:
-			l.journal.results <- l.c.d.Journal.Commit(context.WithoutCancel(ctx), c)
+			l.c.writing.Store(max(1, int64(l.c.d.Clock().Up)))
+			err := l.c.d.Journal.Commit(context.WithoutCancel(ctx), c)
+			l.c.writing.Store(0)
+			l.journal.results <- err
 		}
 	}
 }

@@ -168,7 +168,11 @@ func (s *step) decide(d Decision) {
 // refuse decides against a tap and shows why.
 func (s *step) refuse(d Decision) {
 	s.decide(d)
-	s.show(Signal{Name: SignalRefused, Reason: d.Reason, Reader: d.Reader, Station: d.Station, Language: d.Language})
+	sig := Signal{Name: SignalRefused, Reason: d.Reason, Reader: d.Reader, Station: d.Station, Language: d.Language}
+	if c, st, ok := s.station(d.Station); ok && d.Reason == StationOccupied {
+		sig.FreeIn = st.freeIn(c, s.now.Up)
+	}
+	s.show(sig)
 }
 
 // NextDeadline is the Up at which TimerDue is next due, false when nothing waits.

@@ -12,6 +12,9 @@ type Sample struct {
 	Power    float64 // W, meaningless unless HasPower
 	HasPower bool
 	Lost     bool // the meter does not answer; nothing else counts then
+	// Doubt is what makes the register too low, perhaps, though the meter is
+	// heard: a pulse input that chatters or whose queue overflowed. "" is none.
+	Doubt string
 }
 
 // maxRegister is beyond any meter's display: 1 TWh.
@@ -108,8 +111,32 @@ func (e MeterRead) apply(s *step) {
 		s.lose(c, st)
 	default:
 		s.count(c, st, e.Sample)
+		s.doubt(c, st, e.Sample.Doubt)
+		s.astray(c, st)
 		s.judge(c, st)
 		s.checkpoint(c, st)
+	}
+}
+
+// doubt marks the session whose pulses may not all have been counted. What has
+// been seen proves no idleness then, so the window begins anew.
+func (s *step) doubt(c StationConfig, st *station, why string) {
+	if why == "" {
+		return
+	}
+	s.faultOnce(c.ID, st, "meter in doubt: "+why)
+	st.meter.restart(s.now.Up)
+	if t := st.Session; t != nil && t.mark(ReviewMeterDoubt) {
+		s.save(c.ID)
+	}
+}
+
+// astray reports, once a door release, a machine that somebody runs on it: its
+// energy is nobody's.
+func (s *step) astray(c StationConfig, st *station) {
+	if st.Session == nil && st.Release > 0 && !st.strayed && st.runs(c, s.now.Up) {
+		st.strayed = true
+		s.fault(c.ID, "runs in door release, without a session")
 	}
 }
 

@@ -59,6 +59,7 @@ type Review string
 const (
 	ReviewMeterLost     Review = "MeterLost"     // the meter was silent in the session
 	ReviewMeterBackward Review = "MeterBackward" // its register went back or jumped
+	ReviewMeterDoubt    Review = "MeterDoubt"    // pulses may be missing: it chattered or came too fast
 	ReviewEstimated     Review = "Estimated"     // the last reading is a checkpoint, not the end
 	ReviewPowerLoss     Review = "PowerLoss"     // the board was off for a time in the session
 	ReviewServiceTest   Review = "ServiceTest"   // a technician's test, never billed

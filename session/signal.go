@@ -1,5 +1,7 @@
 package session
 
+import "time"
+
 // Signal is one thing to show to the resident at the reader: a light, a sound
 // and a line of text, all chosen from Name and Reason by the panel's catalogue.
 type Signal struct {
@@ -9,6 +11,9 @@ type Signal struct {
 	Station  string // which station it is about; may be empty
 	Language string // of the badge or the site: de, fr, it, en
 	Energy   int64  // Wh used, for SignalEnded
+	// FreeIn is when an occupied station is free again, where that is known: of
+	// machines that run a fixed time, and of those that wait at rest. 0 is unknown.
+	FreeIn time.Duration
 }
 
 // SignalName is the kind of a Signal.
@@ -16,6 +21,10 @@ type SignalName string
 
 // The signals.
 const (
+	// SignalProcessing says that a badge was read and the answer is on its way. It
+	// is worth showing only if the answer takes long, and gives way to it at once.
+	SignalProcessing SignalName = "Processing"
+
 	SignalStarted  SignalName = "Started"  // session started, relay on
 	SignalEnded    SignalName = "Ended"    // session ended
 	SignalSelected SignalName = "Selected" // a station was selected, tap again to start or wait

@@ -29,10 +29,12 @@ type station struct {
 	Unattributed MilliWattHours `json:"unattributed,omitempty"`
 	Session      *tx            `json:"session,omitempty"`
 	Release      time.Duration  `json:"release,omitempty"` // Up until which the relay stays on after laundry; 0 is not
+	Spent        bool           `json:"spent,omitempty"`   // a session has ended with this plug in: it chooses no station any more
 
 	meter   meter
 	plugged time.Duration // Up of the plug's coming; 0 is not plugged
-	spent   bool          // a session has ended with this plug in: it chooses no station any more
+	watched bool          // the plug has been heard of since the daemon started
+	strayed bool          // energy in door release has been reported
 	broken  string        // what is wrong with the relay
 	dead    []dead
 	saved   MilliWattHours // Register as the journal has it

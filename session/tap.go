@@ -134,7 +134,7 @@ func (s *step) options(e BadgeTapped, ids []string) []option {
 func (s *step) meant(able []option) []option {
 	plug := func(o option) time.Duration {
 		st, c := s.st.stations[o.station], s.m.stations[o.station]
-		if o.rule.Action != ActionStart || !c.Plug || st.spent {
+		if o.rule.Action != ActionStart || !c.Plug || st.Spent {
 			return 0
 		}
 		return st.plugged

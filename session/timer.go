@@ -91,6 +91,20 @@ func (s *station) limit(c StationConfig) (time.Duration, bool) {
 	return t.Drawing + c.MaxDuration, c.MaxDuration > 0
 }
 
+// freeIn is how long the station stays occupied, where that is known; else 0.
+func (s *station) freeIn(c StationConfig, now time.Duration) time.Duration {
+	t := s.Session
+	switch {
+	case t == nil || t.Test || t.Recovery != nil || c.Kind != Laundry:
+		return 0
+	case !c.Meter:
+		return max(0, t.Drawing+c.RunTime-t.age(now))
+	case t.Phase == PhaseFinishing && s.meter.alive:
+		return max(0, t.Drawing+c.EarliestEnd-t.age(now))
+	}
+	return 0
+}
+
 // patience is how long Preparing lasts. Pulses cannot tell a programmed delay
 // from a machine that is off, and a silent meter tells nothing.
 func (s *station) patience(c StationConfig) time.Duration {
@@ -162,12 +176,18 @@ func (s *step) clock(c StationConfig, t *tx) {
 	t.clockAt = s.now.Up + wait
 }
 
-// stopping keeps what a clean stop of the daemon would otherwise lose.
+// stopping keeps what a clean stop of the daemon would otherwise lose, and ends
+// door releases: a relay without a session is not left on.
 type stopping struct{}
 
 func (stopping) apply(s *step) {
-	for id := range s.m.stations {
-		if st := s.st.stations[id]; st.Session != nil || st.Register != st.saved {
+	for id, c := range s.m.stations {
+		st := s.st.stations[id]
+		if st.Session == nil && st.Release > 0 && !st.runs(c, s.now.Up) {
+			st.Release = 0 // nobody would open the relay later
+			s.save(id)
+		}
+		if st.Session != nil || st.Register != st.saved {
 			s.save(id)
 		}
 	}

@@ -54,9 +54,9 @@ func (s *step) end(c StationConfig, st *station, e ending) {
 	s.record(c, t, Ended, e.why, e.reason)
 	hadRelay := t.Recovery == nil || !t.Recovery.Over
 	if c.Kind == Laundry && t.Phase != PhasePreparing && !t.Test && hadRelay {
-		st.Release = s.now.Up + max(c.DoorRelease, 1)
+		st.Release, st.strayed = s.now.Up+max(c.DoorRelease, 1), false
 	}
-	st.Session, st.spent = nil, st.plugged > 0
+	st.Session, st.Spent = nil, st.plugged > 0
 	s.show(Signal{
 		Name: SignalEnded, Reader: c.Reader, Station: c.ID, Language: t.Language,
 		Energy: t.Now.WattHours() - t.Start.WattHours(),
@@ -98,15 +98,13 @@ type PlugChanged struct {
 
 func (e PlugChanged) apply(s *step) {
 	c, st, ok := s.station(e.Station)
-	if !ok || e.In == (st.plugged > 0) && st.Session == nil {
+	if !ok || e.In == (st.plugged > 0) && st.Session == nil && st.watched {
 		return
 	}
-	t, was := st.Session, st.plugged > 0
-	switch {
-	case !e.In:
-		st.plugged = 0
-	case !was:
-		st.plugged, st.spent = max(s.now.Up, 1), false
+	t := st.Session
+	st.plug(e.In, s.now.Up)
+	if t == nil {
+		s.save(c.ID)
 	}
 	switch {
 	case t == nil || t.Test || !c.Plug:
@@ -116,6 +114,20 @@ func (e PlugChanged) apply(s *step) {
 	case !e.In && t.Phase != PhasePreparing:
 		s.end(c, st, ending{StoppedEVDisconnected, TriggerEVDeparted})
 	}
+}
+
+// plug notes that a plug came or went. One that is in when the daemon starts is
+// the one that was in when it stopped, as far as anybody knows.
+func (s *station) plug(in bool, now time.Duration) {
+	switch fresh := s.plugged == 0 && s.watched; {
+	case !in:
+		s.plugged, s.Spent = 0, false
+	case fresh:
+		s.plugged, s.Spent = max(now, 1), false
+	case s.plugged == 0:
+		s.plugged = max(now, 1)
+	}
+	s.watched = true
 }
 
 // ListingChanged says what the list in force now says about the badge of a
