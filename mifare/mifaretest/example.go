@@ -43,7 +43,7 @@ func filled(pattern, digit string, free ...string) []string {
 
 // answers are ATS that fit r. TL follows from the length.
 func answers(r mifare.Row) []string {
-	const interfaceBytes = "00788071" + "02"
+	const interfaceBytes, desfireATS = "00788071" + "02", "067577810280"
 	all := filled(r.ATS, "4", "", interfaceBytes)
 	switch {
 	case r.Historical != "":
@@ -52,7 +52,7 @@ func answers(r mifare.Row) []string {
 			all[i] = interfaceBytes + all[i]
 		}
 	case r.Version != "" && r.SAK != "00":
-		all = []string{interfaceBytes}
+		all = []string{desfireATS, interfaceBytes} // the one that readers know to have a version behind it
 	}
 	return all
 }
