@@ -21,6 +21,7 @@ type world struct {
 	relay      map[string]bool
 	states     map[string][]byte
 	records    []session.TransactionEvent
+	others     []session.Record
 	said       []session.Decision
 	shown      []session.Signal
 	entries    map[session.IDToken]session.Entry
@@ -87,7 +88,11 @@ func (w *world) Commit(_ context.Context, c session.Commit) error {
 	defer w.mu.Unlock()
 	maps.Copy(w.states, c.States)
 	for _, r := range c.Records {
-		e := r.(session.TransactionEvent)
+		e, ok := r.(session.TransactionEvent)
+		if !ok {
+			w.others = append(w.others, r)
+			continue
+		}
 		w.records = append(w.records, e)
 		w.trace = append(w.trace, string(e.EventType))
 	}

@@ -21,6 +21,7 @@ type desk struct {
 	records []session.TransactionEvent
 	shown   []session.Signal
 	said    []session.Decision
+	faults  []string
 	ids     int
 }
 
@@ -65,6 +66,7 @@ func (d *desk) take(next session.State, out session.Outcome) {
 	}
 	d.shown = append(d.shown, out.Signals...)
 	d.said = append(d.said, out.Decisions...)
+	d.faults = append(d.faults, out.Faults...)
 }
 
 func (d *desk) do(e session.Event) {
