@@ -31,10 +31,11 @@ type Opts struct {
 	Status         func() any
 	StatusInterval time.Duration // one minute unless set
 
-	OnList func(ListEvent)                       // may be nil
-	OnAck  func(error)                           // an ack was refused, and why; may be nil
-	Handle func(ctx context.Context, cmd []byte) // a message on the topic of commands; may be nil
+	OnList func(ListEvent) // may be nil
+	OnAck  func(error)     // an ack was refused, and why; may be nil
 	Log    *slog.Logger
+
+	Commands Commands
 
 	// AckTimeout is how long the backend's ack may stand still before records are sent
 	// again; an hour unless set, doubled each time, at most a day.
@@ -77,6 +78,9 @@ func New(o Opts) (*Client, error) {
 	if _, _, _, err := o.Broker.target(); err != nil {
 		return nil, err
 	}
+	if cmd := o.Commands; len(cmd.Keys.Keys) > 0 && (cmd.Spend == nil || cmd.Handle == nil) {
+		return nil, errors.New("uplink: commands have keys, and nobody to note or handle them")
+	}
 	o = o.withDefaults()
 	c := &Client{o: o, topics: GatewayTopics(o.Gateway), poke: make(chan struct{}, 1)}
 	c.list = &listSync{topics: ListTopics(o.List), keys: o.Keys, store: o.Store, ratchet: o.Ratchet, report: o.OnList, now: o.Now}
@@ -98,8 +102,8 @@ func (o Opts) withDefaults() Opts {
 	if o.Status == nil {
 		o.Status = func() any { return struct{}{} }
 	}
-	if o.Handle == nil {
-		o.Handle = func(context.Context, []byte) {}
+	if o.Commands.Clock == nil {
+		o.Commands.Clock = func() (time.Time, bool) { return o.Now(), false }
 	}
 	if o.StatusInterval == 0 {
 		o.StatusInterval = time.Minute
@@ -217,6 +221,10 @@ func (c *Client) connection(ctx context.Context) (connected bool, err error) {
 
 // serve runs the loops of one connection; the first to end ends all.
 func (c *Client) serve(ctx context.Context, conn *Conn) error {
+	// Before the status: who reads the nonce in it may command at once.
+	if err := conn.Subscribe(ctx, c.topics.Ack(), c.topics.Commands()); err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	in := inbox{lists: make(chan Incoming, 4*window), acks: make(chan Incoming, window), commands: make(chan Incoming, window)}
 	g.Go(func() error {
@@ -230,7 +238,7 @@ func (c *Client) serve(ctx context.Context, conn *Conn) error {
 	g.Go(func() error { return c.dispatch(ctx, conn, in) })
 	g.Go(func() error { return c.follow(ctx, conn, in.lists) })
 	g.Go(func() error { return c.forward.run(ctx, conn, in.acks) })
-	g.Go(func() error { return c.obey(ctx, in.commands) })
+	g.Go(func() error { return c.obey(ctx, conn, in.commands) })
 	g.Go(func() error { return c.tell(ctx, conn) })
 	return g.Wait()
 }
@@ -239,9 +247,6 @@ func (c *Client) serve(ctx context.Context, conn *Conn) error {
 type inbox struct{ lists, acks, commands chan Incoming }
 
 func (c *Client) dispatch(ctx context.Context, conn *Conn, in inbox) error {
-	if err := conn.Subscribe(ctx, c.topics.Ack(), c.topics.Commands()); err != nil {
-		return err
-	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -300,18 +305,6 @@ func (c *Client) noteList() {
 	c.mu.Unlock()
 	if changed {
 		c.StatusChanged()
-	}
-}
-
-func (c *Client) obey(ctx context.Context, commands <-chan Incoming) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case m := <-commands:
-			c.o.Handle(ctx, m.Payload)
-			m.Ack()
-		}
 	}
 }
 
