@@ -87,6 +87,25 @@ func TestTellsLostAndBack(t *testing.T) {
 	}
 }
 
+// Heat is told as heat, whether it came at work or was there before the start, and
+// a reset does not make it something else.
+func TestHeatIsToldAsHeat(t *testing.T) {
+	for name, before := range map[string]time.Duration{"from the start": 0, "at work": time.Second} {
+		r := newRig(t, readertest.Opts{}, nil)
+		r.run(before)
+		r.inject(readertest.Fault{Kind: readertest.FaultTempErr, For: 10 * time.Second})
+		r.run(5 * time.Second)
+		var f *reader.Fault
+		if h := r.dev.Health(); !errors.As(h.Err, &f) || f.Kind != reader.FaultHeat || h.State != reader.StateLost {
+			t.Errorf("%s: got %s, %v, want lost for heat", name, h.State, h.Err)
+		}
+		r.run(8 * time.Second)
+		r.plain("04A1B2C3")
+		r.run(time.Second)
+		r.wantTaps("04A1B2C3")
+	}
+}
+
 func TestStartsWithoutAReader(t *testing.T) {
 	r := newRig(t, readertest.Opts{}, nil)
 	r.inject(readertest.Fault{Kind: readertest.FaultMISOFF, Count: 1 << 30})

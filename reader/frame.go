@@ -158,13 +158,19 @@ func (d *Dev) collect(f frame, want int) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	if f.health {
+	if f.health && !hot(got) {
 		if err := d.compare(got[len(statusRegs)+want:], cmdTransceive); err != nil {
 			return answer{}, err
 		}
 	}
 	st := status{got[0], got[1], got[2], got[3], got[4], got[5]}
 	return st.judge(got[len(statusRegs):][:want])
+}
+
+// hot tells whether a status burst is that of an overheated chip, rather than of a
+// bus that reads nonsense. Such a chip has its antenna off, which is no mystery.
+func hot(st []byte) bool {
+	return st[1]&errTemp != 0 && st[0]&irqSet == 0 && st[1]&errReserved == 0 && st[3] <= fifoSize
 }
 
 // judge turns status and FIFO into an answer or an error, in the order of what

@@ -228,6 +228,10 @@ func (d *Dev) Scan() ([]mifare.Card, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	defer d.publish()
+	return d.scan()
+}
+
+func (d *Dev) scan() ([]mifare.Card, error) {
 	if !d.up {
 		if err := d.bringUp(); err != nil {
 			return nil, err
@@ -276,6 +280,10 @@ func (d *Dev) SetGain(dB int) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	defer d.publish()
+	return d.setGain(dB)
+}
+
+func (d *Dev) setGain(dB int) error {
 	d.opts.GainDB = dB
 	if !d.up {
 		return nil // the next bringUp sets it

@@ -172,12 +172,16 @@ func (d *Dev) configure() error {
 	d.bus.write(modWidthReg, modWidth)
 	d.bus.write(rfCfgReg, rfCfg(d.opts.GainDB))
 	d.bus.write(txControlReg, antennaOn)
+	d.bus.read(errorReg)
 	d.bus.read(healthRegs[:]...)
 	got, err := d.bus.do()
 	if err != nil {
 		return err
 	}
-	read := shadow(got)
+	read := shadow(got[1:])
+	if got[0]&errTemp != 0 && got[0]&errReserved == 0 && read[len(read)-1] == d.version37 {
+		return errHot // its antenna does not go on
+	}
 	if err := d.essential(read); err != nil {
 		return err
 	}

@@ -1,10 +1,10 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"periph.io/x/conn/v3/i2c"
 
@@ -16,14 +16,16 @@ import (
 // deskHardware is the board of a gateway at a desk: every wire is a socket of
 // the world's.
 type deskHardware struct {
-	dir        string
-	spiConnect string   // a chip of somebody else's, for the first reader
-	spiConn    net.Conn // one that came to us
+	dir string
+
+	first      string            // the first reader, whose chip may be somebody else's:
+	spiConnect string            // one that listens here,
+	spiListen  *net.UnixListener // or one that comes to us
 }
 
 var _ gateway.Hardware = (*deskHardware)(nil)
 
-// Chip reaches the chip of a reader. The first reader may be driven elsewhere.
+// Chip reaches the chip of a reader, anew if it was reached before.
 func (h *deskHardware) Chip(r gateway.Reader) (gateway.Chip, error) {
 	remote, err := h.remote(r)
 	if err != nil {
@@ -37,15 +39,28 @@ func (h *deskHardware) Chip(r gateway.Reader) (gateway.Chip, error) {
 }
 
 func (h *deskHardware) remote(r gateway.Reader) (*readertest.Remote, error) {
-	if c := h.spiConn; c != nil {
-		h.spiConn = nil
-		return readertest.NewRemote(c), nil
-	}
-	if path := h.spiConnect; path != "" {
-		h.spiConnect = ""
-		return readertest.Dial("unix", path)
+	switch {
+	case r.Name == h.first && h.spiListen != nil:
+		return h.accept()
+	case r.Name == h.first && h.spiConnect != "":
+		return readertest.Dial("unix", h.spiConnect)
 	}
 	return readertest.Dial("unix", spiSocket(h.dir, r.SPI))
+}
+
+// chipTimeout is how long a chip may take to come; then the reader asks again.
+const chipTimeout = time.Second
+
+// accept waits for a chip that somebody else emulates.
+func (h *deskHardware) accept() (*readertest.Remote, error) {
+	if err := h.spiListen.SetDeadline(time.Now().Add(chipTimeout)); err != nil {
+		return nil, err
+	}
+	c, err := h.spiListen.Accept()
+	if err != nil {
+		return nil, fmt.Errorf("no chip has connected to %s yet: %w", h.spiListen.Addr(), err)
+	}
+	return readertest.NewRemote(c), nil
 }
 
 // Output takes a line of the world's.
@@ -61,15 +76,4 @@ func (h *deskHardware) Input(line string) (station.Input, error) {
 // Display has none: the desk shows its panel on lines and in watch.
 func (h *deskHardware) Display(string) (i2c.BusCloser, error) {
 	return nil, errors.New("the desk has no display; leave panel.display out")
-}
-
-// acceptChip waits for a chip that somebody else emulates.
-func acceptChip(ctx context.Context, path string) (net.Conn, error) {
-	l, err := listenAt(path)
-	if err != nil {
-		return nil, err
-	}
-	defer l.Close()
-	defer context.AfterFunc(ctx, func() { l.Close() })()
-	return l.Accept()
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"os/signal"
@@ -139,11 +140,14 @@ func (c *gatewayCmd) Run(e *env) error {
 	if cfg.Socket == "" {
 		cfg.Socket = filepath.Join(dir, control.GatewaySocket)
 	}
-	hw := &deskHardware{dir: dir, spiConnect: c.SPIConnect}
+	hw := &deskHardware{dir: dir, first: cfg.Readers[0].Name, spiConnect: c.SPIConnect}
 	if c.SPIListen != "" {
-		if hw.spiConn, err = acceptChip(e.ctx, c.SPIListen); err != nil {
+		l, err := listenAt(c.SPIListen)
+		if err != nil {
 			return err
 		}
+		defer l.Close()
+		hw.spiListen = l.(*net.UnixListener)
 	}
 	return gateway.Run(e.ctx, cfg, hw, logger(e.err, c.Verbose))
 }

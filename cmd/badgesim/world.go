@@ -92,7 +92,7 @@ func (w *world) start(ctx context.Context, g *errgroup.Group, spiListen, spiConn
 		}
 	}
 	if spiConnect != "" {
-		return w.bring(ctx, g, spiConnect)
+		g.Go(func() error { return w.bring(ctx, spiConnect) })
 	}
 	return nil
 }
@@ -107,14 +107,30 @@ func (w *world) offer(ctx context.Context, g *errgroup.Group, reader, path strin
 	return nil
 }
 
-// bring connects the first reader's chip to a driver that listens.
-func (w *world) bring(ctx context.Context, g *errgroup.Group, path string) error {
+// bringEvery is how often a driver that is not there, or went away, is tried.
+const bringEvery = 200 * time.Millisecond
+
+// bring connects the first reader's chip to a driver that listens, again and
+// again: drivers come and go.
+func (w *world) bring(ctx context.Context, path string) error {
 	var d net.Dialer
-	c, err := d.DialContext(ctx, "unix", path)
-	if err != nil {
-		return fmt.Errorf("bring the chip to its driver: %w", err)
+	for told := false; ctx.Err() == nil; {
+		c, err := d.DialContext(ctx, "unix", path)
+		switch {
+		case err == nil:
+			told = false
+			w.log.Info("chip connected to its driver", "path", path)
+			err = readertest.ServeConn(ctx, c, w.chips[w.cfg.Readers[0].Name])
+			w.log.Info("driver left", "path", path, "err", err)
+		case !told:
+			told = true
+			w.log.Warn("no driver listens for the chip", "path", path, "err", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(bringEvery):
+		}
 	}
-	g.Go(func() error { return readertest.ServeConn(ctx, c, w.chips[w.cfg.Readers[0].Name]) })
 	return nil
 }
 
