@@ -4,6 +4,7 @@ import (
 	_ "embed" // catalogue.txt
 	"fmt"
 	"strings"
+	"time"
 
 	"badged/session"
 )
@@ -65,8 +66,21 @@ func (r row) cue(s session.Signal) Cue {
 			text = r[2+i]
 		}
 	}
-	text = strings.NewReplacer("{station}", s.Station, "{energy}", energy(s.Energy, s.Language)).Replace(text)
+	text = strings.NewReplacer("{station}", s.Station, "{energy}", energy(s.Energy, s.Language), "{free}", freeIn(s)).Replace(text)
 	return Cue{Light: r[0], Sound: r[1], Text: text}
+}
+
+// freeIn is what an occupied station's text ends with where it is known when it
+// is free: ", free in 25 min".
+func freeIn(s session.Signal) string {
+	if s.FreeIn <= 0 {
+		return ""
+	}
+	phrase := map[string]string{"de": "frei in", "fr": "libre dans", "it": "libero fra"}[s.Language]
+	if phrase == "" {
+		phrase = "free in"
+	}
+	return fmt.Sprintf(", %s %d min", phrase, (s.FreeIn+time.Minute-1)/time.Minute)
 }
 
 // energy writes Wh as kWh, with the language's decimal sign.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"periph.io/x/conn/v3/i2c"
 	"periph.io/x/conn/v3/physic"
@@ -188,11 +189,11 @@ func TestDisplayComesBack(t *testing.T) {
 // lacks, and for texts that are cut.
 func TestEveryTextCanBeDrawn(t *testing.T) {
 	for _, name := range []session.SignalName{session.SignalReady, session.SignalOffline, session.SignalFault,
-		session.SignalStarted, session.SignalEnded, session.SignalSelected, session.SignalTest, session.SignalRefused} {
+		session.SignalProcessing, session.SignalBlink, session.SignalEnrolled, session.SignalStarted, session.SignalEnded, session.SignalSelected, session.SignalTest, session.SignalRefused} {
 		for _, reason := range append(session.Reasons(), "") {
 			for _, language := range []string{"de", "fr", "it", "en"} {
 				cue, _ := station.Lookup(session.Signal{Name: name, Reason: reason, Language: language,
-					Station: "waschmaschine-12", Energy: 123456})
+					Station: "waschmaschine-12", Energy: 123456, FreeIn: 100 * time.Minute})
 				if missing := station.Undrawn(cue.Text); missing != "" {
 					t.Errorf("%s %s %s: got %q undrawn of %q, want nothing", name, reason, language, missing, cue.Text)
 				}

@@ -18,6 +18,10 @@ const (
 	textShown = 4 * time.Second
 	// panelQueue is how many signals wait; of more, the oldest go.
 	panelQueue = 4
+	// processingAfter is how long an answer may take before people are told that
+	// it is on its way, and processingFor for how long they are told.
+	processingAfter = 300 * time.Millisecond
+	processingFor   = 10 * time.Second
 )
 
 // Screen shows a line of text, replacing what was there. It may take its time.
@@ -74,6 +78,9 @@ func (p *Panel) Show(s session.Signal) {
 		}
 		p.idle = s
 	default:
+		if n := len(p.queue); n > 0 && p.queue[n-1].Name == session.SignalProcessing {
+			p.queue = p.queue[:n-1] // its answer is this one
+		}
 		if len(p.queue) == panelQueue {
 			p.queue = p.queue[1:]
 		}
@@ -94,12 +101,26 @@ func (p *Panel) Run(ctx context.Context) error {
 			p.play(ctx, cue, 0, func() bool { return true })
 			continue
 		}
+		if s.Name == session.SignalProcessing {
+			p.process(ctx, cue)
+			continue
+		}
 		start := time.Now()
 		p.play(ctx, cue, minShown, p.pending)
 		p.wait(ctx, textShown-time.Since(start), 0, p.pending)
 	}
 	p.drive(frame{})
 	return nil
+}
+
+// process shows that an answer is on its way, if it takes long, until it is there.
+func (p *Panel) process(ctx context.Context, c Cue) {
+	if !p.wait(ctx, processingAfter, 0, p.pending) {
+		return
+	}
+	for end := time.Now().Add(processingFor); ctx.Err() == nil && !p.pending() && time.Now().Before(end); {
+		p.play(ctx, c, 0, p.pending)
+	}
 }
 
 // next takes the oldest signal of the queue; without one, the idle signal.

@@ -119,6 +119,63 @@ func TestPanelShowsANewSignalAfterASecond(t *testing.T) {
 	})
 }
 
+func TestPanelSaysThatAnAnswerIsOnItsWayOnlyIfItTakesLong(t *testing.T) {
+	for name, tc := range map[string]struct {
+		takes time.Duration
+		want  []string
+	}{
+		"at once": {0, []string{"Show your badge", "washer is on"}},
+		"soon":    {250 * time.Millisecond, []string{"Show your badge", "washer is on"}},
+		"late":    {2 * time.Second, []string{"Show your badge", "One moment, please", "washer is on"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, green := &screen{}, newLamp()
+				p := station.NewPanel(station.PanelOpts{Screen: s, Green: green, Language: "en"})
+				run(t, p, 3500*time.Millisecond, func() {
+					p.Show(session.Signal{Name: session.SignalProcessing})
+					time.Sleep(tc.takes)
+					p.Show(session.Signal{Name: session.SignalStarted, Station: "washer"})
+					time.Sleep(10 * time.Millisecond)
+					if !green.on || last(s.shown()) != "washer is on" {
+						t.Errorf("got %q and green %t right after the answer, want it shown", last(s.shown()), green.on)
+					}
+				})
+				if got := s.shown(); !slices.Equal(got, tc.want) {
+					t.Errorf("got %q, want %q", got, tc.want)
+				}
+			})
+		})
+	}
+}
+
+func TestPanelStopsWaitingForAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &screen{}
+		p := station.NewPanel(station.PanelOpts{Screen: s, Language: "en"})
+		run(t, p, 20*time.Second, func() { p.Show(session.Signal{Name: session.SignalProcessing}) })
+		if got, want := s.shown(), []string{"Show your badge", "One moment, please", "Show your badge"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+func TestOccupiedSaysWhenItIsFree(t *testing.T) {
+	for language, want := range map[string]string{
+		"de": "washer ist besetzt, frei in 25 min", "fr": "washer est occupé, libre dans 25 min",
+		"it": "washer è occupato, libero fra 25 min", "en": "washer is in use, free in 25 min",
+	} {
+		sig := session.Signal{Name: session.SignalRefused, Reason: session.StationOccupied, Station: "washer", Language: language}
+		if cue, _ := station.Lookup(sig); strings.Contains(cue.Text, "min") || strings.Contains(cue.Text, "{") {
+			t.Errorf("%s: got %q while nobody knows when, want no time", language, cue.Text)
+		}
+		sig.FreeIn = 24*time.Minute + time.Second
+		if cue, _ := station.Lookup(sig); cue.Text != want {
+			t.Errorf("%s: got %q, want %q", language, cue.Text, want)
+		}
+	}
+}
+
 func TestPanelKeepsATextThenReturnsToIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &screen{}

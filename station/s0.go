@@ -15,9 +15,11 @@ type Sample struct {
 	Register session.MilliWattHours
 	PowerW   float64 // meaningless unless HasPower
 	HasPower bool
-	// Err is set when the meter cannot be read or cannot be trusted; Register
-	// is then the last known, and may be too low.
+	// Err is set when the meter cannot be read; Register is then the last known.
 	Err error
+	// Doubt is set when the meter is heard but pulses may be missing: Register
+	// counts on, and may be too low.
+	Doubt error
 }
 
 const (
@@ -86,7 +88,7 @@ func (m *S0) Run(ctx context.Context, emit func(Sample)) error {
 			emit(m.look())
 		case err := <-failed:
 			if err != nil {
-				emit(m.sample(err))
+				emit(Sample{Register: m.register(), Err: err})
 			}
 			return err
 		}
@@ -97,26 +99,29 @@ func (m *S0) edge(e Edge, emit func(Sample)) {
 	before := m.count.n
 	lost := m.count.feed(e)
 	if lost > 0 {
-		emit(m.sample(fmt.Errorf("S0 input lost %d edges: pulses may be missing; the board was too busy, or the line chatters", lost)))
+		s := m.sample()
+		s.Doubt = fmt.Errorf("S0 input lost %d edges: pulses may be missing; the board was too busy, or the line chatters", lost)
+		emit(s)
 		return
 	}
 	if m.count.n > before {
-		emit(m.sample(nil))
+		emit(m.sample())
 	}
 }
 
 // look is the sample of a moment without a pulse.
 func (m *S0) look() Sample {
+	s := m.sample()
 	active, err := m.in.Active()
 	if err != nil {
-		return m.sample(fmt.Errorf("read S0 input: %w", err))
+		s.Err = fmt.Errorf("read S0 input: %w", err)
+		return s
 	}
-	return m.sample(m.count.complain(active, m.o.Alive))
+	s.Doubt, s.Err = m.count.complain(active, m.o.Alive)
+	return s
 }
 
-func (m *S0) sample(err error) Sample {
-	return Sample{Register: m.register(), Err: err}
-}
+func (m *S0) sample() Sample { return Sample{Register: m.register()} }
 
 func (m *S0) register() session.MilliWattHours {
 	const perKWh = 1_000_000
@@ -156,8 +161,9 @@ func (p *pulses) feed(e Edge) (lost uint32) {
 	return lost
 }
 
-// complain says what is wrong with a line that was looked at, if anything.
-func (p *pulses) complain(active bool, every time.Duration) error {
+// complain says what is wrong with a line that was looked at, if anything: doubt
+// where pulses may be missing, err where none can come.
+func (p *pulses) complain(active bool, every time.Duration) (doubt, err error) {
 	bounces := p.bounces
 	p.bounces = 0
 	if p.looks++; !active {
@@ -165,9 +171,9 @@ func (p *pulses) complain(active bool, every time.Duration) error {
 	}
 	switch {
 	case bounces > maxBounces:
-		return fmt.Errorf("S0 input chatters: %d edges shorter than %s in %s: check its pull-up and RC filter", bounces, minPulse, every)
+		return fmt.Errorf("S0 input chatters: %d edges shorter than %s in %s: check its pull-up and RC filter", bounces, minPulse, every), nil
 	case time.Duration(p.looks-1)*every >= maxPulse:
-		return errors.New("S0 input is always active: it is shorted, or the configured polarity is wrong")
+		return nil, errors.New("S0 input is always active: it is shorted, or the configured polarity is wrong")
 	}
-	return nil
+	return nil, nil
 }

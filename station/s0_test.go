@@ -139,8 +139,8 @@ func TestS0CountsPulsesAndNothingElse(t *testing.T) {
 					t.Errorf("register: got %d mWh, want %d", got, want)
 				}
 				for _, s := range samples {
-					if s.Err != nil {
-						t.Errorf("sample: got %v, want no error", s.Err)
+					if s.Err != nil || s.Doubt != nil {
+						t.Errorf("sample: got %v, %v, want neither error nor doubt", s.Err, s.Doubt)
 					}
 				}
 			})
@@ -176,18 +176,19 @@ func TestS0IsHeardOfWithoutPulses(t *testing.T) {
 func TestS0SaysWhatIsWrong(t *testing.T) {
 	for name, tt := range map[string]struct {
 		play func(w *wire)
-		want string // in some sample's error
+		want string // in some sample
+		lost bool   // as an error, not as a doubt
 	}{
-		"queue overflow": {func(w *wire) { w.pulse(30 * time.Millisecond); w.seq += 7; w.pulse(30 * time.Millisecond) }, "lost 7 edges"},
+		"queue overflow": {func(w *wire) { w.pulse(30 * time.Millisecond); w.seq += 7; w.pulse(30 * time.Millisecond) }, "lost 7 edges", false},
 		"chatter": {func(w *wire) {
 			for range 200 {
 				w.to(true, time.Millisecond)
 				w.to(false, time.Millisecond)
 			}
 			time.Sleep(11 * time.Second)
-		}, "chatters"},
-		"always active": {func(w *wire) { w.to(true, time.Second); time.Sleep(time.Minute) }, "always active"},
-		"unreadable":    {func(w *wire) { w.set(false, errors.New("gone")); time.Sleep(time.Minute) }, "read S0 input: gone"},
+		}, "chatters", false},
+		"always active": {func(w *wire) { w.to(true, time.Second); time.Sleep(time.Minute) }, "always active", true},
+		"unreadable":    {func(w *wire) { w.set(false, errors.New("gone")); time.Sleep(time.Minute) }, "read S0 input: gone", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -198,7 +199,14 @@ func TestS0SaysWhatIsWrong(t *testing.T) {
 				}
 				found := false
 				for _, s := range samples {
-					found = found || s.Err != nil && strings.Contains(s.Err.Error(), tt.want)
+					said := s.Doubt
+					if tt.lost {
+						said = s.Err
+					}
+					found = found || said != nil && strings.Contains(said.Error(), tt.want)
+					if s.Err != nil && !tt.lost {
+						t.Errorf("got %v, want a doubt: the meter is still heard", s.Err)
+					}
 				}
 				if !found {
 					t.Errorf("got %v, want a sample with %q", samples, tt.want)
