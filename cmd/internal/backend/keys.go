@@ -14,35 +14,43 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// Files that Keygen writes.
+// Files that Keygen and CommandKeygen write.
 const (
-	KeyFile  = "list-key.jwk"   // private, mode 0600
-	KeysFile = "list-keys.jwks" // what gateways pin
+	KeyFile         = "list-key.jwk"   // private, mode 0600
+	KeysFile        = "list-keys.jwks" // what gateways pin
+	CommandKeyFile  = "command-key.jwk"
+	CommandKeysFile = "command-keys.jwks"
 )
 
 // Keygen makes an Ed25519 key for signing lists and writes its two files to dir.
 // It never replaces a key. The key id is the key's thumbprint (RFC 7638).
-func Keygen(dir string) error {
+func Keygen(dir string) error { return keygen(dir, KeyFile, KeysFile) }
+
+// CommandKeygen does the same for signing commands.
+func CommandKeygen(dir string) error { return keygen(dir, CommandKeyFile, CommandKeysFile) }
+
+func keygen(dir, private, public string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make key: %w", err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, KeyFile)); err == nil {
-		return fmt.Errorf("make key: %s is there already: gateways trust it, move it away if you mean to replace it", filepath.Join(dir, KeyFile))
+	path := filepath.Join(dir, private)
+	if _, err := os.Stat(path); err == nil {
+		return fmt.Errorf("make key: %s is there already: gateways trust it, move it away if you mean to replace it", path)
 	}
-	_, private, err := ed25519.GenerateKey(rand.Reader)
+	_, secret, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return fmt.Errorf("make key: %w", err)
 	}
-	key := jose.JSONWebKey{Key: private, Algorithm: string(jose.EdDSA), Use: "sig"}
+	key := jose.JSONWebKey{Key: secret, Algorithm: string(jose.EdDSA), Use: "sig"}
 	sum, err := key.Thumbprint(crypto.SHA256)
 	if err != nil {
 		return fmt.Errorf("make key: %w", err)
 	}
 	key.KeyID = base64.RawURLEncoding.EncodeToString(sum)
-	if err := writeJSON(filepath.Join(dir, KeysFile), jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key.Public()}}, 0o644); err != nil {
+	if err := writeJSON(filepath.Join(dir, public), jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key.Public()}}, 0o644); err != nil {
 		return err
 	}
-	return writeJSON(filepath.Join(dir, KeyFile), key, 0o600)
+	return writeJSON(path, key, 0o600)
 }
 
 // ReadKey reads a private key for signing. A file that others can read is refused.
@@ -76,7 +84,7 @@ func ReadKeys(path string) (jose.JSONWebKeySet, error) {
 	var bad error
 	for _, k := range keys.Keys {
 		if !k.IsPublic() {
-			bad = errors.Join(bad, fmt.Errorf("read keys: %s holds a private key, only %s may", path, KeyFile))
+			bad = errors.Join(bad, fmt.Errorf("read keys: %s holds a private key, which belongs to who signs alone", path))
 		}
 	}
 	return keys, bad
