@@ -40,32 +40,6 @@ func benchDev(b testing.TB) (*readertest.Chip, *reader.Dev) {
 	return chip, dev
 }
 
-// readOne reads the card uid once, from REQA to SAK.
-func readOne(t testing.TB, uid string) (time.Duration, readertest.Stats) {
-	t.Helper()
-	chip, dev := benchDev(t)
-	chip.Put(plainCard(t, uid))
-	chip.Sleep(10 * time.Millisecond)
-	return meter(chip, func() {
-		if got, sak, err := dev.ReadFirst(); err != nil || got.String() != uid || sak != 0x08 {
-			t.Errorf("got %v %02X %v, want %s 08", got, sak, err, uid)
-		}
-	})
-}
-
-func TestFiguresOfOneRead(t *testing.T) {
-	for uid, floor := range floors {
-		took, s := readOne(t, uid)
-		t.Logf("%s: %v, %d transfers, %d bytes", uid, took, s.Transfers, s.Bytes)
-		if limit := floor * 3 / 2; took > limit {
-			t.Errorf("got UID and SAK of %s in %v, want at most %v", uid, took, limit)
-		}
-		if len(uid) == 8 && s.Transfers > 9 {
-			t.Errorf("got %d transfers, want at most 9", s.Transfers)
-		}
-	}
-}
-
 // timeToTap is the time from the poll that meets the card to its Tap.
 func timeToTap(t testing.TB) time.Duration {
 	t.Helper()
@@ -84,37 +58,6 @@ func TestFigureOfOneTap(t *testing.T) {
 	limit := (2360 + 1370 + 344) * time.Microsecond * 3 / 2
 	if took := timeToTap(t); took > limit {
 		t.Errorf("got Tap after %v, want at most %v", took, limit)
-	}
-}
-
-func TestFigureOfIdlePoll(t *testing.T) {
-	chip, dev := benchDev(t)
-	_, s := meter(chip, func() {
-		if err := dev.Poll(); err != nil {
-			t.Error(err)
-		}
-	})
-	if s.Transfers > 2 {
-		t.Errorf("got %d transfers, want at most 2", s.Transfers)
-	}
-	if n := testing.AllocsPerRun(100, func() { _ = dev.Poll() }); n > 0 {
-		t.Errorf("got %v allocations in an idle poll, want 0", n)
-	}
-}
-
-func BenchmarkRead(b *testing.B) {
-	for name, uid := range map[string]string{
-		"single": "04A1B2C3", "double": "04A1B2C3D4E5F6", "triple": "04A1B2C3D4E5F6071829",
-	} {
-		b.Run(name, func(b *testing.B) {
-			var took time.Duration
-			var s readertest.Stats
-			for b.Loop() {
-				took, s = readOne(b, uid)
-			}
-			report(b, took, s)
-			b.ReportMetric(float64(took)/float64(floors[uid]), "x-floor")
-		})
 	}
 }
 
