@@ -21,6 +21,7 @@ func (c Config) check(p *problems) {
 	}
 	c.checkNames(p)
 	c.checkPins(p)
+	c.checkBuses(p)
 	for i, s := range c.Stations {
 		s.check(p, fmt.Sprintf("station[%d]", i))
 	}
@@ -102,6 +103,28 @@ func (c Config) checkPins(p *problems) {
 			continue
 		}
 		taken[u.line] = u.key
+	}
+}
+
+// checkBuses wants meters on one bus to agree about it, and each to be one
+// station's: energy is billed once.
+func (c Config) checkBuses(p *problems) {
+	buses, meters := map[string]Meter{}, map[string]string{}
+	for i, s := range c.Stations {
+		m, at := s.Meter, fmt.Sprintf("station[%d].meter", i)
+		if !strings.HasPrefix(m.Type, "modbus-") || m.Address == "" {
+			continue
+		}
+		first, shared := buses[m.url()]
+		if shared && (first.Baud != m.Baud || first.Parity != m.Parity) {
+			p.add(at+".address", "%s has %d baud, parity %s at another station; want one speed and parity on one line", m.Address, first.Baud, first.Parity)
+		}
+		buses[m.url()] = m
+		who := fmt.Sprintf("%s unit %d", m.url(), m.Unit)
+		if by, ok := meters[who]; ok {
+			p.add(at+".unit", "%d at %s is the meter of %s; want a meter of its own", m.Unit, m.Address, by)
+		}
+		meters[who] = s.ID
 	}
 }
 

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"os"
 	"strings"
 	"sync"
@@ -14,12 +15,14 @@ import (
 // clock gives every event its Stamp. It is safe for concurrent use.
 type clock struct {
 	bootID string
-	// isSynced asks the kernel whether a time source has set the wall clock.
-	isSynced func() bool
+	up     func() time.Duration // CLOCK_BOOTTIME
+	wall   func() time.Time
+	// source asks who has set the wall clock; "" is nobody yet.
+	source func() string
 
-	mu     sync.Mutex
-	synced bool      // once in this boot is enough: see Stamp
-	floor  time.Time // the last good time, which the wall clock cannot be before
+	mu    sync.Mutex
+	setBy string    // source's answer; once in this boot is enough: see Stamp
+	floor time.Time // the last good time, which the wall clock cannot be before
 }
 
 // builtAfter is earlier than any build of this software: a wall clock before it
@@ -27,30 +30,62 @@ type clock struct {
 var builtAfter = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 
 // newClock takes the boot's id from BADGED_BOOT_ID where a sandbox hides /proc.
-func newClock(floor time.Time) *clock {
+func newClock() *clock {
 	id := os.Getenv("BADGED_BOOT_ID")
 	if id == "" {
 		b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
 		id = strings.TrimSpace(string(b))
 	}
-	return &clock{bootID: strings.ReplaceAll(id, "-", ""), isSynced: kernelSynced, floor: floor}
+	return &clock{bootID: strings.ReplaceAll(id, "-", ""), up: uptime, wall: time.Now, source: kernelSource, floor: builtAfter}
 }
 
 // Stamp is the time now. A clock that was synchronised once in this boot keeps
 // that quality: the kernel forgets its own flag after some nine hours without a
 // server, when the clock is still right to a second or so.
 func (c *clock) Stamp() session.Stamp {
-	s := session.Stamp{BootID: c.bootID, Up: uptime(), Wall: time.Now(), Clock: session.ClockUnknown}
+	// Without Go's monotonic reading: it would hide steps from differences.
+	s := session.Stamp{BootID: c.bootID, Up: c.up(), Wall: c.wall().Round(0), Clock: session.ClockUnknown}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.synced = c.synced || c.isSynced()
+	if c.setBy == "" {
+		c.setBy = c.source()
+	}
 	switch {
-	case c.synced:
+	case c.setBy != "":
 		s.Clock = session.ClockSynced
-	case !c.floor.IsZero() && s.Wall.After(c.floor):
+	case s.Wall.After(c.floor):
 		s.Clock = session.ClockEstimated // kept by an RTC or carried over by the system
 	}
 	return s
+}
+
+// Now is the time that certificates are checked by: a clock that is certainly
+// behind would hold a good one for not valid yet.
+func (c *clock) Now() time.Time {
+	s := c.Stamp()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.Clock != session.ClockSynced && s.Wall.Before(c.floor) {
+		return c.floor
+	}
+	return s.Wall
+}
+
+// settler is who has set the wall clock in this boot.
+func (c *clock) settler() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.setBy
+}
+
+// setFloor takes t for the last good time, unless it is before any build.
+func (c *clock) setFloor(t time.Time) {
+	if t.Before(builtAfter) {
+		t = builtAfter
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.floor = t
 }
 
 // uptime is CLOCK_BOOTTIME, which goes on in suspend and never steps.
@@ -66,11 +101,72 @@ func uptime() time.Duration {
 // The unit's sandbox forbids adjtimex, so this comes first.
 const timesynced = "/run/systemd/timesync/synchronized"
 
-func kernelSynced() bool {
+func kernelSource() string {
 	if _, err := os.Stat(timesynced); err == nil {
-		return true
+		return "timesyncd"
 	}
 	var tx unix.Timex
-	state, err := unix.Adjtimex(&tx)
-	return err == nil && state != unix.TIME_ERROR
+	if state, err := unix.Adjtimex(&tx); err == nil && state != unix.TIME_ERROR {
+		return "kernel"
+	}
+	return ""
+}
+
+// Times of the ledger's ties to the wall clock.
+const (
+	anchorEvery = 24 * time.Hour
+	floorEvery  = time.Hour
+	// stepped is more than a clock that runs at its rate can be off: beside it,
+	// 500 parts per million, the most that the kernel slews.
+	stepped = time.Second
+)
+
+// timekeeper says when the boot's own time is to be tied to the wall clock
+// again. The zero value has not done so yet.
+type timekeeper struct {
+	anchor  session.Stamp // the last one
+	floorAt time.Duration // Up at which the last good time was kept
+}
+
+// due is why an anchor is due, "" if none is; floor, whether the last good time
+// is to be kept.
+func (k *timekeeper) due(now session.Stamp) (why string, floor bool) {
+	if now.Clock != session.ClockSynced {
+		return "", false
+	}
+	passed := now.Up - k.anchor.Up
+	off := now.Wall.Sub(k.anchor.Wall) - passed
+	switch {
+	case k.anchor.BootID == "":
+		why = "first"
+	case off.Abs() > stepped+passed/2000:
+		why = "step"
+	case passed >= anchorEvery:
+		why = "daily"
+	}
+	if why != "" {
+		k.anchor = now
+	}
+	if why == "" && now.Up-k.floorAt < floorEvery {
+		return "", false
+	}
+	k.floorAt = now.Up
+	return why, true
+}
+
+// keepTime looks at the clock once: see timekeeper.
+func (g *gateway) keepTime(ctx context.Context, k *timekeeper) {
+	now := g.clock.Stamp()
+	why, floor := k.due(now)
+	if why != "" {
+		g.log.Info("clock known", "why", why, "wall", now.Wall.UTC())
+		g.ctl.Record(session.ClockAnchor{At: now, Source: g.clock.settler(), Why: why})
+	}
+	if !floor {
+		return
+	}
+	g.clock.setFloor(now.Wall)
+	if err := g.ledger.SetFloor(ctx, now.Wall); err != nil {
+		g.log.Warn("last good time not kept", "err", err)
+	}
 }

@@ -9,12 +9,14 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
 
 	"badged/mifare"
 	"badged/session"
+	"badged/station"
 )
 
 // Config is a gateway's config file, checked and with its defaults filled in.
@@ -95,6 +97,8 @@ type Meter struct {
 	Address      string // host:port, or a serial device
 	Unit         int
 	Model        string
+	Baud         int // of a serial line
+	Parity       string
 }
 
 // Panel has the lines of the lights and the buzzer, and the display's bus; each may be "".
@@ -263,10 +267,19 @@ func (m meterTable) config(p *problems, at string) Meter {
 	case "modbus-rtu":
 		p.need(at+".address", m.Address, `a serial device, such as "/dev/ttyUSB0"`)
 	}
-	if out.Unit == 0 {
-		out.Unit = 1
+	if strings.HasPrefix(out.Type, "modbus-") {
+		m.modbus(p, at, &out)
 	}
 	return out
+}
+
+func (m meterTable) modbus(p *problems, at string, out *Meter) {
+	out.Unit = int(p.within(at+".unit", float64(m.Unit), 1, 1, 247))
+	out.Baud = int(p.within(at+".baud", float64(m.Baud), 9600, 300, 115200))
+	out.Parity = p.oneOf(at+".parity", m.Parity, "none", "none", "even", "odd")
+	if _, err := station.ParseModel(m.Model); err != nil {
+		p.add(at+".model", "%v", err)
+	}
 }
 
 // beside resolves a file name against the config's folder.

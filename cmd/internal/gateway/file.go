@@ -92,6 +92,8 @@ type meterTable struct {
 	Address      string `toml:"address"`
 	Unit         int    `toml:"unit"`
 	Model        string `toml:"model"`
+	Baud         int    `toml:"baud"`
+	Parity       string `toml:"parity"`
 }
 
 type panelTable struct {

@@ -45,6 +45,7 @@ type gateway struct {
 	hub     *control.Hub
 	readers []*badgeReader
 	faults  faults
+	buses   buses
 
 	stations string        // as they were when the status was last told; the controller's own
 	driven   chan struct{} // closed when the relays are as the journal says
@@ -55,8 +56,13 @@ type gateway struct {
 // error means that it cannot work at all: another daemon has its databases, its
 // state folder cannot be written, a key file cannot be read.
 func Run(ctx context.Context, c Config, hw Hardware, log *slog.Logger) error {
+	return runWith(ctx, c, hw, log, newClock())
+}
+
+// runWith is Run by another clock.
+func runWith(ctx context.Context, c Config, hw Hardware, log *slog.Logger, clk *clock) error {
 	g := &gateway{
-		cfg: c, hw: hw, log: log, hub: &control.Hub{}, clock: newClock(builtAfter),
+		cfg: c, hw: hw, log: log, hub: &control.Hub{}, clock: clk,
 		started: time.Now(), driven: make(chan struct{}),
 	}
 	if err := g.open(); err != nil {
@@ -82,6 +88,9 @@ func (g *gateway) open() error {
 		return err
 	}
 	g.ledger = ledger
+	if floor, err := ledger.Floor(context.Background()); err == nil {
+		g.clock.setFloor(floor)
+	}
 	if g.list, err = cache.OpenList(filepath.Join(state, "list.db")); err != nil {
 		return errors.Join(err, ledger.Close())
 	}
@@ -95,6 +104,7 @@ func (g *gateway) open() error {
 }
 
 func (g *gateway) close() {
+	g.buses.close()
 	if err := errors.Join(g.list.Close(), g.ledger.Close()); err != nil {
 		g.log.Error("databases not closed well", "err", err)
 	}
@@ -186,7 +196,9 @@ func (g *gateway) runStation(ctx context.Context, tasks *errgroup.Group, s Stati
 func (g *gateway) housekeep(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	var keeper timekeeper
 	for {
+		g.keepTime(ctx, &keeper)
 		select {
 		case <-ctx.Done():
 			return nil

@@ -31,8 +31,14 @@ func (g *gateway) notify(ctx context.Context) error {
 	}
 }
 
-// alive tells whether the controller, which owns the journal, has turned lately.
-// A dead reader or broker is a state to show, no reason to restart.
+// commitTimeout is how long the disk may take for one commit, worn cards and
+// retries of the driver included, before the gateway is held for hung.
+const commitTimeout = time.Minute
+
+// alive tells whether the controller has turned lately and its journal is not
+// stuck in one commit: a new process may find the disk well again, and relays
+// stand still meanwhile. A dead reader or broker, or a disk that says no, is a
+// state to show, no reason to restart.
 func (g *gateway) alive(within time.Duration) bool {
-	return uptime()-time.Duration(g.turned.Load()) < within
+	return uptime()-time.Duration(g.turned.Load()) < within && g.ctl.Writing() < commitTimeout
 }

@@ -60,6 +60,7 @@ func (g *gateway) uplinkOpts(keys jose.JSONWebKeySet) uplink.Opts {
 		Gateway: g.cfg.ID,
 		Broker: uplink.Broker{
 			URL: b.URL.String(), CA: b.CA, Cert: b.Cert, Key: b.Key, User: b.User, PasswordFile: b.PasswordFile,
+			Time: g.clock.Now,
 		},
 		RetryMin: b.RetryMin, RetryMax: b.RetryMax,
 		List: g.cfg.List.Name, Keys: keys, Store: g.list, Ratchet: g.ledger, Outbox: g.ledger,
