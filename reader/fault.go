@@ -11,6 +11,7 @@ type FaultKind string
 // The kinds of faults.
 const (
 	FaultSPI    FaultKind = "SPI"    // the operating system refused a transfer
+	FaultPin    FaultKind = "pin"    // the operating system refused to move RST
 	FaultWiring FaultKind = "wiring" // no chip answers, or not reliably
 	FaultReset  FaultKind = "reset"  // the chip forgot its configuration, or does not act
 	FaultHeat   FaultKind = "heat"   // the chip switched its antenna off: too hot
@@ -36,6 +37,8 @@ func (f *Fault) Hint() string {
 	switch f.Kind {
 	case FaultSPI:
 		return "check that SPI is enabled (dtparam=spi=on) and that the device node may be read and written"
+	case FaultPin:
+		return "check that the line of RST is the right one, free, and may be used (group gpio)"
 	case FaultWiring:
 		return "check 3.3 V, GND, SDA (chip select), SCK, MOSI, MISO and RST, shorten the wires, or lower speed_mhz"
 	case FaultHeat:

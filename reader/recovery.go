@@ -20,7 +20,7 @@ const (
 	firstBackOff = 20 * time.Millisecond
 	maxBackOff   = 500 * time.Millisecond
 	// reopenInterval is how often the wires of a chip that does not answer are
-	// opened anew; those of a bus that refuses transfers are at every attempt.
+	// opened anew; wires that the operating system refuses are at every attempt.
 	reopenInterval = 5 * time.Second
 )
 
@@ -162,7 +162,7 @@ func (d *Dev) reopenDue(err error) bool {
 	if d.opts.Reopen == nil || !errors.As(err, &f) || f.Kind == FaultHeat {
 		return false
 	}
-	return f.Kind == FaultSPI || d.clock.Now()-max(d.reopened, d.downSince) >= reopenInterval
+	return f.Kind == FaultSPI || f.Kind == FaultPin || d.clock.Now()-max(d.reopened, d.downSince) >= reopenInterval
 }
 
 // reopen opens the wires anew and brings up the chip at their end.

@@ -56,11 +56,11 @@ func (d *Dev) slowStart() error {
 func (d *Dev) hardStart() error {
 	if r := d.wires.Reset; r != nil {
 		if err := r.Out(gpio.Low); err != nil {
-			return &Fault{Kind: FaultReset, Err: fmt.Errorf("pull RST low: %w", err)}
+			return &Fault{Kind: FaultPin, Err: fmt.Errorf("pull RST low: %w", err)}
 		}
 		d.clock.Sleep(time.Millisecond) // 100 ns would do: 8.8.1
 		if err := r.Out(gpio.High); err != nil {
-			return &Fault{Kind: FaultReset, Err: fmt.Errorf("release RST: %w", err)}
+			return &Fault{Kind: FaultPin, Err: fmt.Errorf("release RST: %w", err)}
 		}
 		d.clock.Sleep(2 * time.Millisecond) // crystal, then 38 µs
 	}
