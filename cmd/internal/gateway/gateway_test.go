@@ -116,6 +116,11 @@ type house struct {
 
 func newHouse(t *testing.T, broker string) *house {
 	t.Helper()
+	return newHouseOf(t, benchConfig, broker)
+}
+
+func newHouseOf(t *testing.T, config, broker string) *house {
+	t.Helper()
 	h := &house{t: t, dir: t.TempDir(), hw: &bench{chip: readertest.New(readertest.Opts{RealTime: true})}, ends: make(chan error, 1)}
 	if err := backend.Keygen(h.dir); err != nil {
 		t.Fatal(err)
@@ -125,7 +130,7 @@ func newHouse(t *testing.T, broker string) *house {
 		t.Fatal(err)
 	}
 	path := filepath.Join(h.dir, "badged.toml")
-	if err := os.WriteFile(path, []byte(benchConfig), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if h.cfg, err = Load(path); err != nil {

@@ -1,0 +1,91 @@
+package gateway
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const twoMeters = `
+[gateway]
+id = "gw-1"
+site = "s-1"
+billing = "managed"
+state = "state"
+[broker]
+url = "tcp://127.0.0.1:1"
+[list]
+name = "l-1"
+keys = "list-keys.jwks"
+[[reader]]
+name = "hall"
+spi = "/dev/spidev0.0"
+[[station]]
+id = "washer"
+kind = "laundry"
+reader = "hall"
+relay = "GPIO17"
+[station.meter]
+type = "modbus-rtu"
+address = "/dev/ttyUSB0"
+unit = 1
+baud = 19200
+parity = "even"
+model = "sdm120"
+[[station]]
+id = "dryer"
+kind = "laundry"
+reader = "hall"
+relay = "GPIO18"
+[station.meter]
+type = "modbus-rtu"
+address = "/dev/ttyUSB0"
+unit = 2
+baud = 19200
+parity = "even"
+model = "sdm120"
+`
+
+func TestMetersOnOneLineShareItsBus(t *testing.T) {
+	c, err := parseConfig(strings.NewReader(twoMeters), "x.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	washer, dryer := c.Stations[0].Meter, c.Stations[1].Meter
+	if washer.Baud != 19200 || washer.Parity != "even" {
+		t.Errorf("got %d baud, parity %s, want 19200 even", washer.Baud, washer.Parity)
+	}
+	var b buses
+	defer b.close()
+	one, err1 := b.of(washer)
+	two, err2 := b.of(dryer)
+	if err := errors.Join(err1, err2); err != nil || one != two {
+		t.Errorf("got %p and %p, %v, want one bus", one, two, err)
+	}
+	dryer.Address = "/dev/ttyUSB1"
+	if three, err := b.of(dryer); err != nil || three == one {
+		t.Errorf("got %p, %v for another line, want another bus than %p", three, err, one)
+	}
+}
+
+func TestMetersThatCannotShareALine(t *testing.T) {
+	for name, tc := range map[string]struct{ from, to, want string }{
+		"two stations on one meter": {"unit = 2", "unit = 1", "a meter of its own"},
+		"two speeds":                {"unit = 2\nbaud = 19200", "unit = 2\nbaud = 9600", "one speed"},
+		"two parities":              {"unit = 2\nbaud = 19200\nparity = \"even\"", "unit = 2\nbaud = 19200", "one speed"},
+		"no such speed":             {"baud = 19200", "baud = 1", "300 to 115200"},
+		"no such parity":            {`parity = "even"`, `parity = "mark"`, `"none" "even" "odd"`},
+		"no such unit":              {"unit = 2", "unit = 248", "1 to 247"},
+		"no such meter":             {`model = "sdm120"`, `model = "sdm999"`, "unknown meter"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			doc := strings.Replace(twoMeters, tc.from, tc.to, 1)
+			_, err := parseConfig(strings.NewReader(doc), "x.toml")
+			var bad *ConfigError
+			if !errors.As(err, &bad) || !slices.ContainsFunc(bad.Problems, func(p Problem) bool { return strings.Contains(p.Text, tc.want) && p.Line > 0 }) {
+				t.Errorf("got %v, want a line with %q", err, tc.want)
+			}
+		})
+	}
+}
