@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bufio"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,13 +18,18 @@ type identifyCmd struct {
 	ATS  string `placeholder:"X" name:"ats" help:"ATS with TL, without CRC."`
 }
 
-// observation is one card as a reader saw it, and one line of input.
+// observation is one card as a reader saw it, and one line of input. Fields that
+// it does not have are ignored.
 type observation struct {
 	ID   string `json:"id"`
 	UID  string `json:"uid"`
 	ATQA string `json:"atqa"`
 	SAK  string `json:"sak"`
 	ATS  string `json:"ats"`
+	// Where somebody knows more: the SAK of every level, the final one last, and
+	// the answer to GetVersion without status bytes.
+	SAKLevels []string `json:"sak_levels"`
+	Version   string   `json:"desfire_version"`
 }
 
 // identification is one line of output; its shape is stable.
@@ -35,6 +38,8 @@ type identification struct {
 	Type    string `json:"type"`
 	Verdict string `json:"verdict"`
 	Reason  string `json:"reason"`
+	// Error says why a line of input is no card; it is refused as Malformed.
+	Error string `json:"error,omitempty"`
 }
 
 // Run names one card from flags, or else one card a line from the input.
@@ -44,18 +49,14 @@ func (c *identifyCmd) Run(e *env) error {
 	}
 	card, err := observation{UID: c.UID, ATQA: c.ATQA, SAK: c.SAK, ATS: c.ATS}.card()
 	if err != nil {
-		return err
+		return fmt.Errorf("%w\nhint: badgectl identify --atqa 0400 --sak 08 --uid 04A1B2C3", err)
 	}
 	a := mifare.DefaultPolicy().Admit(card)
 	return e.print(identified("", a), func(w io.Writer) { printAdmission(w, a) })
 }
 
 func printAdmission(w io.Writer, a mifare.Admission) {
-	name := a.Name
-	if name == "" {
-		name = "unknown kind of card"
-	}
-	fmt.Fprintf(w, "%s: %s (%s)\n", a.Type, name, a.Confidence)
+	fmt.Fprintf(w, "%s: %s (%s)\n", a.Type, a.Name, a.Confidence)
 	if a.Verdict == mifare.Accept {
 		fmt.Fprintln(w, "accept: it may be looked up in the list; a type is a claim, not a proof")
 	} else {
@@ -66,70 +67,60 @@ func printAdmission(w io.Writer, a mifare.Admission) {
 	}
 }
 
-// maxLine bounds a line of input; no card is longer than some hundred bytes.
-const maxLine = 1 << 20
-
-func identifyLines(in io.Reader, out io.Writer) error {
-	w := bufio.NewWriter(out)
-	enc := json.NewEncoder(w)
-	s := bufio.NewScanner(in)
-	s.Buffer(nil, maxLine)
-	for n := 1; s.Scan(); n++ {
-		if strings.TrimSpace(s.Text()) == "" {
-			continue
-		}
-		var o observation
-		if err := json.Unmarshal(s.Bytes(), &o); err != nil {
-			return errors.Join(fmt.Errorf("line %d: %w", n, err), w.Flush())
-		}
-		card, err := o.card()
-		if err != nil {
-			return errors.Join(fmt.Errorf("line %d: %w", n, err), w.Flush())
-		}
-		if err := enc.Encode(identified(o.ID, mifare.DefaultPolicy().Admit(card))); err != nil {
-			return err
-		}
-	}
-	return errors.Join(s.Err(), w.Flush())
-}
-
 func identified(id string, a mifare.Admission) identification {
-	return identification{id, string(a.Type), string(a.Verdict), string(a.Reason)}
+	return identification{ID: id, Type: string(a.Type), Verdict: string(a.Verdict), Reason: string(a.Reason)}
 }
 
-// card makes what a reader would have reported. Only the final SAK is known:
-// the levels before it had the cascade bit.
-func (o observation) card() (mifare.Card, error) {
-	var c mifare.Card
-	uid, err := mifare.ParseUID(o.UID)
-	if err != nil {
-		return c, err
+// card makes what a reader would have reported. With an error it has what could
+// be read: a card without a UID or a SAK is Malformed, and never admitted.
+func (o observation) card() (c mifare.Card, err error) {
+	var wrong []error
+	read := func(what, text string, lengths ...int) []byte {
+		b, err := bytesOf(what, text, lengths...)
+		wrong = append(wrong, err)
+		return b
 	}
-	c.UID = uid
-	atqa, err := bytesOf("ATQA", o.ATQA, 2)
-	if err != nil {
-		return c, err
+	if c.UID, err = mifare.ParseUID(o.UID); err != nil {
+		wrong = append(wrong, err)
 	}
-	c.ATQA = mifare.ATQA(atqa)
-	sak, err := bytesOf("SAK", o.SAK, 1)
-	if err != nil {
-		return c, err
+	// An ATQA that nobody noted is like one that several cards sent at once.
+	c.ATQACollided = o.ATQA == ""
+	copy(c.ATQA[:], read("ATQA", o.ATQA, 0, 2))
+	for _, s := range o.levels(c.UID) {
+		if b := read("SAK", s, 1); len(b) > 0 {
+			c.SAKs = append(c.SAKs, mifare.SAK(b[0]))
+		}
 	}
-	for range (uid.Len() - 4) / 3 {
-		c.SAKs = append(c.SAKs, 0x04)
-	}
-	c.SAKs = append(c.SAKs, mifare.SAK(sak[0]))
-	c.ATS, err = hex.DecodeString(o.ATS)
-	if err != nil {
-		return c, fmt.Errorf("ATS %q: want hex digits", o.ATS)
-	}
-	return c, nil
+	c.ATS, c.Version = read("ATS", o.ATS), read("GetVersion", o.Version)
+	return c, errors.Join(wrong...)
 }
 
-func bytesOf(what, text string, n int) ([]byte, error) {
+// levels are the SAKs of all levels. Where only the final one is known, those
+// before it had the cascade bit.
+func (o observation) levels(u mifare.UID) []string {
+	if n := len(o.SAKLevels); n > 0 && strings.EqualFold(o.SAKLevels[n-1], o.SAK) {
+		return o.SAKLevels
+	}
+	var all []string
+	for range (u.Len() - 4) / 3 {
+		all = append(all, "04")
+	}
+	return append(all, o.SAK)
+}
+
+// bytesOf reads hex of one of the lengths, or of any where none is given.
+func bytesOf(what, text string, lengths ...int) ([]byte, error) {
 	b, err := hex.DecodeString(text)
-	if err != nil || len(b) != n {
-		return nil, fmt.Errorf("%s %q: want %d hex digits", what, text, 2*n)
+	if err != nil {
+		return nil, fmt.Errorf("%s %q: want hex digits", what, text)
+	}
+	for i, n := range lengths {
+		if len(b) == n {
+			break
+		}
+		if i == len(lengths)-1 {
+			return nil, fmt.Errorf("%s %q: want %d hex digits", what, text, 2*n)
+		}
 	}
 	return b, nil
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"badged/cmd/internal/control"
-	"badged/session"
 )
 
 // cardFlags describe a card beside its UID.
@@ -163,5 +162,3 @@ type faultCmd struct {
 func (f *faultCmd) Run(e *env) error {
 	return e.world().Post(e.ctx, "/v1/fault", control.Fault{Reader: f.Reader, Kind: f.Kind}, nil)
 }
-
-var _ = session.IDToken("")

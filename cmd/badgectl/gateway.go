@@ -1,9 +1,10 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -37,6 +38,9 @@ func printStatus(out io.Writer, s control.Status) {
 	fmt.Fprintf(w, "ledger\t%d records, %d taken by the broker, %d acknowledged by the backend\n", s.Ledger.End, s.Ledger.Taken, s.Ledger.Committed)
 	for _, r := range s.Readers {
 		fmt.Fprintf(w, "reader %s\t%s\n", r.Name, join(r.State, r.Chip, r.Error))
+		if r.Shadow != nil {
+			fmt.Fprintf(w, "  stricter\t%s\n", shadowLine(*r.Shadow))
+		}
 	}
 	for _, st := range s.Stations {
 		fmt.Fprintf(w, "station %s\t%s\n", st.ID, stationLine(st))
@@ -59,6 +63,18 @@ func listLine(l control.ListStatus) string {
 	}
 	at := fmt.Sprintf("%s version %d.%d, %d badges, signed %s", l.List, l.Epoch, l.Version, l.Count, l.IssuedAt.Local().Format(time.DateTime))
 	return join(at, l.State, l.Error)
+}
+
+// shadowLine says what the settings that are tried out would have done.
+func shadowLine(s control.ShadowStatus) string {
+	parts := []string{fmt.Sprintf("of %d admitted taps would be refused:", s.Admitted)}
+	for _, reason := range slices.Sorted(maps.Keys(s.Refused)) {
+		parts = append(parts, fmt.Sprintf("%d %s", s.Refused[reason], reason))
+	}
+	if len(parts) == 1 {
+		parts = append(parts, "none")
+	}
+	return strings.Join(parts, " ")
 }
 
 func stationLine(s session.StationStatus) string {
@@ -105,24 +121,6 @@ func (*sessionsCmd) Run(e *env) error {
 			fmt.Fprintf(out, "%s  %s\n", st.ID, join(st.Account, stationLine(st)))
 		}
 	})
-}
-
-type watchCmd struct{}
-
-// Run prints events until it is interrupted.
-func (*watchCmd) Run(e *env) error {
-	return e.gateway().Watch(e.ctx, nil, func(ev control.Event) error {
-		if e.json {
-			return json.NewEncoder(e.out).Encode(ev)
-		}
-		_, err := fmt.Fprintln(e.out, watchLine(ev))
-		return err
-	})
-}
-
-func watchLine(ev control.Event) string {
-	what := join(ev.Type, ev.Verdict, ev.Status, ev.Reason, ev.Station, ev.Text, strings.Join(ev.Notes, " "))
-	return fmt.Sprintf("%s  %-8s  %-8s  %-10s  %s", ev.At.Local().Format("15:04:05.000"), ev.Kind, ev.Reader, ev.UID, what)
 }
 
 type stationCmd struct {

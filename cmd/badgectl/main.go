@@ -31,13 +31,16 @@ type cli struct {
 	Watch    watchCmd    `cmd:"" help:"Show every card and decision as it happens."`
 	Sessions sessionsCmd `cmd:"" help:"Show the stations and their sessions."`
 	Station  stationCmd  `cmd:"" help:"Take a station out of service, or back."`
+	Enrol    enrolCmd    `cmd:"" help:"Read the next badge to register it, instead of authorising it."`
 	Blink    blinkCmd    `cmd:"" help:"Make the gateway show itself."`
+	Doctor   doctorCmd   `cmd:"" help:"Check the gateway, one line a check, and say what to do."`
 
 	Identify identifyCmd `cmd:"" help:"Name a card from what a reader saw of it."`
 	UID      uidCmd      `cmd:"" name:"uid" help:"Show every way to read a written UID."`
 
-	List   listCmd   `cmd:"" help:"Publish and check the list of badges."`
-	Events eventsCmd `cmd:"" help:"Receive, check and acknowledge billing records."`
+	List    listCmd    `cmd:"" help:"Publish and check the list of badges."`
+	Events  eventsCmd  `cmd:"" help:"Receive, check and acknowledge billing records."`
+	Command commandCmd `cmd:"" help:"Send a gateway a signed command, and print its reply."`
 
 	Tap   tapCmd   `cmd:"" help:"At the desk: hold a virtual card to a reader."`
 	Load  loadCmd  `cmd:"" help:"At the desk: let a machine draw power."`

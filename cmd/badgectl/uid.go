@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -12,20 +13,53 @@ type uidCmd struct {
 	Text string `arg:"" help:"A UID as somebody wrote it: hex with any separator, decimal, Wiegand."`
 }
 
-// Run lists every way to read it.
+// uidReading is one way to read the text; its shape is stable.
+type uidReading struct {
+	UID      string `json:"uid"` // with ?? for the bytes that the form has lost
+	Form     string `json:"form"`
+	Complete bool   `json:"complete"`
+	Doubtful bool   `json:"doubtful"`
+}
+
+type uidResult struct {
+	Text     string       `json:"text"`
+	UID      string       `json:"uid"` // that a list would take it for; "" for none
+	Readings []uidReading `json:"readings"`
+}
+
+// Run lists every way to read it. It fails where a list would refuse it.
 func (c *uidCmd) Run(e *env) error {
-	readings := mifare.Readings(c.Text)
-	if len(readings) == 0 {
-		return fmt.Errorf("%q is no written form of a UID\nhint: want 8, 14 or 20 hex digits, or a decimal number", c.Text)
+	all := mifare.Readings(c.Text)
+	uid, err := mifare.ReadUID(c.Text)
+	r := uidResult{Text: c.Text, UID: uid.String(), Readings: []uidReading{}}
+	for _, x := range all {
+		r.Readings = append(r.Readings, uidReading{x.Pattern, x.Form, x.UID != mifare.UID{}, x.Doubtful})
 	}
-	return e.print(readings, func(out io.Writer) {
-		w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-		for _, r := range readings {
-			fmt.Fprintf(w, "%s\t%s\n", r.UID, r.Form)
+	if printErr := e.print(r, func(w io.Writer) { printReadings(w, r) }); printErr != nil {
+		return printErr
+	}
+	switch {
+	case err == nil:
+		return nil
+	case len(all) == 0:
+		return fmt.Errorf("%w\nhint: also read: separators, decimals, facility and number (123,45678), 26 or 34 Wiegand bits", err)
+	}
+	return errors.New(err.Error() + "\nhint: hold the badge to a reader: badgectl enrol names its UID")
+}
+
+func printReadings(out io.Writer, r uidResult) {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	defer w.Flush()
+	for _, x := range r.Readings {
+		about := ""
+		switch {
+		case x.Doubtful:
+			about = "only if somebody turned the bytes round"
+		case !x.Complete:
+			about = "?? is lost in this form"
+		case x.UID == r.UID:
+			about = "what a list takes it for"
 		}
-		w.Flush()
-		if len(readings) > 1 {
-			fmt.Fprintln(out, "ambiguous: hold the badge to a reader and look at badgectl watch")
-		}
-	})
+		fmt.Fprintf(w, "%s\t%s\t%s\n", x.UID, x.Form, about)
+	}
 }

@@ -34,7 +34,7 @@ var columns = map[string]func(*session.Entry, string) error{
 }
 
 func setUID(e *session.Entry, s string) error {
-	u, err := mifare.ParseUID(s)
+	u, err := mifare.ReadUID(s)
 	e.UID = session.IDToken(u.String())
 	return err
 }
@@ -63,7 +63,8 @@ func split(s string) []string {
 
 // ReadCSV reads a list: a header of an entry's field names, of which only uid
 // must be there, then a line for each badge. Lists of services and stations are
-// separated by ";", times are RFC 3339. Without another value a badge is Accepted,
+// separated by ";", times are RFC 3339. A uid may have any written form that can
+// mean one badge only: see mifare.ReadUID. Without another value a badge is Accepted,
 // issued, a user's, for all services. The entries come back sorted by UID; every
 // error names its line, up to ten of them.
 func ReadCSV(r io.Reader) ([]session.Entry, error) {

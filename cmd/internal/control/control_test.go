@@ -29,6 +29,14 @@ func (g *gateway) EnableStation(_ context.Context, station string, on bool) erro
 
 func (g *gateway) Blink(context.Context) error { return nil }
 
+func (g *gateway) Enrol(context.Context) (control.Enrolment, error) {
+	return control.Enrolment{UID: "04A1B2C3", Verdict: "accept"}, nil
+}
+
+func (g *gateway) Doctor(_ context.Context, e control.Examination) ([]control.Check, error) {
+	return []control.Check{{Name: "reader " + e.Reader, State: control.CheckWarn, Text: "clone", Do: "nothing"}}, nil
+}
+
 // serve runs h on a socket of its own until the test ends.
 func serve(t *testing.T, h http.Handler) (path string) {
 	t.Helper()
@@ -87,6 +95,15 @@ func TestGatewayEndpoints(t *testing.T) {
 	}
 	if err := c.Post(t.Context(), "/v1/blink", nil, nil); err != nil {
 		t.Errorf("blink: got %v, want nil", err)
+	}
+	var badge control.Enrolment
+	if err := c.Post(t.Context(), "/v1/enrol", nil, &badge); err != nil || badge.UID != "04A1B2C3" || badge.Verdict != "accept" {
+		t.Errorf("enrol: got %+v, %v, want the badge", badge, err)
+	}
+	var checks []control.Check
+	err := c.Post(t.Context(), "/v1/doctor", control.Examination{Reader: "hall"}, &checks)
+	if err != nil || len(checks) != 1 || checks[0] != (control.Check{Name: "reader hall", State: "warn", Text: "clone", Do: "nothing"}) {
+		t.Errorf("doctor: got %v, %v, want one warning", checks, err)
 	}
 }
 

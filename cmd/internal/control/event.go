@@ -8,13 +8,16 @@ import (
 // Event is one thing that happened in the gateway, for those who watch.
 type Event struct {
 	At            time.Time `json:"at"`
-	Kind          string    `json:"kind"` // "card", "decision", "removed", "reader", "list", "uplink", "station", ...
+	Kind          string    `json:"kind"` // "card", "decision", "enrolled", "removed", "reader", "list", "ledger", ...
 	Reader        string    `json:"reader,omitempty"`
 	UID           string    `json:"uid,omitempty"` // masked, 04A1…C3
 	Type          string    `json:"type,omitempty"`
+	Confidence    string    `json:"confidence,omitempty"` // in the type: certain, likely, family
+	Name          string    `json:"name,omitempty"`       // product, for people
 	Verdict       string    `json:"verdict,omitempty"`
 	Status        string    `json:"status,omitempty"`
 	Reason        string    `json:"reason,omitempty"`
+	Shadow        string    `json:"shadow,omitempty"` // why a policy that is only tried out would refuse it
 	Station       string    `json:"station,omitempty"`
 	TransactionID string    `json:"transactionId,omitempty"`
 	Text          string    `json:"text,omitempty"`

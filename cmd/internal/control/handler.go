@@ -19,6 +19,11 @@ type Gateway interface {
 	EnableStation(ctx context.Context, station string, on bool) error
 	// Blink makes the gateway show itself to somebody who looks for it.
 	Blink(ctx context.Context) error
+	// Enrol identifies the next card at any reader instead of authorising it, and
+	// waits a minute for it; while somebody waits already it is an error.
+	Enrol(ctx context.Context) (Enrolment, error)
+	// Doctor examines the gateway while it works; it may take seconds.
+	Doctor(ctx context.Context, e Examination) ([]Check, error)
 }
 
 // Handler has the endpoints of a gateway:
@@ -29,6 +34,8 @@ type Gateway interface {
 //	POST /v1/stations/{id}/enable
 //	POST /v1/stations/{id}/disable
 //	POST /v1/blink
+//	POST /v1/enrol                    answered with an Enrolment when a card has come
+//	POST /v1/doctor                   Examination, answered with Checks
 func Handler(g Gateway, h *Hub) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /v1/status", answer(g.Status))
@@ -39,6 +46,10 @@ func Handler(g Gateway, h *Hub) http.Handler {
 	mux.Handle("POST /v1/blink", Call(func(ctx context.Context, _ struct{}) (struct{}, error) {
 		return struct{}{}, g.Blink(ctx)
 	}))
+	mux.Handle("POST /v1/enrol", Call(func(ctx context.Context, _ struct{}) (Enrolment, error) {
+		return g.Enrol(ctx)
+	}))
+	mux.Handle("POST /v1/doctor", Call(g.Doctor))
 	return mux
 }
 

@@ -41,9 +41,35 @@ type ListStatus struct {
 
 // ReaderStatus is one reader.
 type ReaderStatus struct {
-	Name   string `json:"name"`
-	State  string `json:"state"` // "ok", "lost"
-	Chip   string `json:"chip,omitempty"`
-	Error  string `json:"error,omitempty"`
-	Health any    `json:"health,omitempty"` // counters of the driver
+	Name   string        `json:"name"`
+	State  string        `json:"state"` // "starting", "ready", "trouble", "lost"
+	Chip   string        `json:"chip,omitempty"`
+	Error  string        `json:"error,omitempty"` // why it is not ready
+	Health *ReaderHealth `json:"health,omitempty"`
+	Shadow *ShadowStatus `json:"shadow,omitempty"` // where a stricter policy is tried out
+}
+
+// ReaderHealth is what the driver knows of its chip, and what it has counted
+// since the gateway started.
+type ReaderHealth struct {
+	Version    string  `json:"version"` // VersionReg, "0x92"
+	Genuine    bool    `json:"genuine"` // a version of NXP's
+	SelfTest   string  `json:"selfTest,omitempty"`
+	SpeedMHz   float64 `json:"speedMHz"`
+	GainDB     int     `json:"gainDb"`
+	SplitReads bool    `json:"splitReads,omitempty"` // the bus breaks bursts
+	Held       int     `json:"held"`                 // cards in the field
+
+	Polls      uint64 `json:"polls"`
+	Taps       uint64 `json:"taps"`
+	Removals   uint64 `json:"removals"`
+	Collisions uint64 `json:"collisions"`
+	Noise      uint64 `json:"noise"` // damaged answers
+	Retries    uint64 `json:"retries"`
+	Unreadable uint64 `json:"unreadable"` // visits of cards that cannot be read
+	Faults     uint64 `json:"faults"`
+
+	Recoveries       map[string]uint64 `json:"recoveries"` // remedies tried, by name
+	LastFault        string            `json:"lastFault,omitempty"`
+	LastFaultSeconds int64             `json:"lastFaultSeconds,omitempty"` // how long ago
 }

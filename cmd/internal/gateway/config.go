@@ -39,11 +39,13 @@ type Config struct {
 	// MaxSessionsPerAccount is 0 for no limit.
 	MaxSessionsPerAccount int
 
-	Broker   Broker
-	List     ListConfig
-	Readers  []Reader
-	Stations []Station
-	Panel    Panel
+	Broker Broker
+	List   ListConfig
+	// CommandKeys is a file with a JWK Set: who may sign commands. "" takes none.
+	CommandKeys string
+	Readers     []Reader
+	Stations    []Station
+	Panel       Panel
 
 	lines index // where each key stands in File
 }
@@ -76,7 +78,13 @@ type Reader struct {
 	GainDB   int
 	Poll     time.Duration
 	Cards    mifare.Policy
+	// Shadow is what the reader would take under stricter settings: counted, never
+	// used. It is Cards where nothing is tried out.
+	Shadow mifare.Policy
 }
+
+// tellsPlus tells whether MIFARE Plus has to be told from MIFARE Classic.
+func (r Reader) tellsPlus() bool { return !r.Cards.Plus || !r.Shadow.Plus }
 
 // Station is one machine: what the session machine knows of it, and its wires.
 type Station struct {
@@ -156,7 +164,8 @@ func (f *file) config(p *problems, dir string) Config {
 			Keys:   beside(dir, p.need("list.keys", f.List.Keys, `a file with a JWK Set, such as "list-keys.jwks"`)),
 			MaxAge: f.List.MaxAge.or(30 * 24 * time.Hour),
 		},
-		Panel: Panel(f.Panel),
+		CommandKeys: beside(dir, f.Commands.Keys),
+		Panel:       Panel(f.Panel),
 	}
 	for i, r := range f.Reader {
 		c.Readers = append(c.Readers, r.config(p, fmt.Sprintf("reader[%d]", i)))
@@ -201,6 +210,7 @@ func (r readerTable) config(p *problems, at string) Reader {
 		GainDB:   r.GainDB,
 		Poll:     r.Poll.or(40 * time.Millisecond),
 		Cards:    policy,
+		Shadow:   r.Shadow.policy(p, at+".shadow", policy),
 	}
 	if out.GainDB == 0 {
 		out.GainDB = 33
@@ -212,6 +222,26 @@ func (r readerTable) config(p *problems, at string) Reader {
 		p.add(at+".poll", "%v: want 10ms to 1s; 40ms is felt as at once", out.Poll)
 	}
 	return out
+}
+
+// policy is the one that is tried out, where the table leaves something open the
+// one in force. It can only be stricter: what would have become of a card that
+// was refused, nobody knows.
+func (s shadowTable) policy(p *problems, at string, inForce mifare.Policy) mifare.Policy {
+	tried := inForce
+	for _, o := range []struct {
+		name    string
+		set, to *bool
+	}{{"dual", s.Dual, &tried.Dual}, {"plus", s.Plus, &tried.Plus}, {"tnp3xxx", s.TNP3xxx, &tried.TNP3xxx}} {
+		if o.set == nil {
+			continue
+		}
+		if *o.set && !*o.to {
+			p.add(at+"."+o.name, "true, and the reader takes none: a shadow counts what stricter settings would refuse; want false")
+		}
+		*o.to = *o.set
+	}
+	return tried
 }
 
 func (s stationTable) config(p *problems, at string, zone *time.Location) Station {

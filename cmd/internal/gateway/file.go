@@ -9,12 +9,13 @@ import (
 
 // The shape of the file, as TOML gives it. Config is what comes out of it.
 type file struct {
-	Gateway gatewayTable   `toml:"gateway"`
-	Broker  brokerTable    `toml:"broker"`
-	List    listTable      `toml:"list"`
-	Reader  []readerTable  `toml:"reader"`
-	Station []stationTable `toml:"station"`
-	Panel   panelTable     `toml:"panel"`
+	Gateway  gatewayTable   `toml:"gateway"`
+	Broker   brokerTable    `toml:"broker"`
+	List     listTable      `toml:"list"`
+	Commands commandsTable  `toml:"commands"`
+	Reader   []readerTable  `toml:"reader"`
+	Station  []stationTable `toml:"station"`
+	Panel    panelTable     `toml:"panel"`
 }
 
 type gatewayTable struct {
@@ -47,17 +48,28 @@ type listTable struct {
 	MaxAge duration `toml:"max_age"`
 }
 
+type commandsTable struct {
+	Keys string `toml:"keys"`
+}
+
 type readerTable struct {
-	Name     string   `toml:"name"`
-	SPI      string   `toml:"spi"`
-	SpeedMHz float64  `toml:"speed_mhz"`
-	Reset    string   `toml:"reset"`
-	IRQ      string   `toml:"irq"`
-	GainDB   int      `toml:"gain_db"`
-	Poll     duration `toml:"poll"`
-	Dual     bool     `toml:"dual"`
-	Plus     *bool    `toml:"plus"`
-	TNP3xxx  bool     `toml:"tnp3xxx"`
+	Name     string      `toml:"name"`
+	SPI      string      `toml:"spi"`
+	SpeedMHz float64     `toml:"speed_mhz"`
+	Reset    string      `toml:"reset"`
+	IRQ      string      `toml:"irq"`
+	GainDB   int         `toml:"gain_db"`
+	Poll     duration    `toml:"poll"`
+	Dual     bool        `toml:"dual"`
+	Plus     *bool       `toml:"plus"`
+	TNP3xxx  bool        `toml:"tnp3xxx"`
+	Shadow   shadowTable `toml:"shadow"`
+}
+
+type shadowTable struct {
+	Dual    *bool `toml:"dual"`
+	Plus    *bool `toml:"plus"`
+	TNP3xxx *bool `toml:"tnp3xxx"`
 }
 
 type stationTable struct {

@@ -17,8 +17,12 @@ func Check(c Config) (notes []string, err error) {
 			p.add(key, "%v", err)
 		}
 	}
-	_, err = loadKeys(c.List.Keys)
+	_, err = loadKeys("list keys", c.List.Keys)
 	fault("list.keys", err)
+	if c.CommandKeys != "" {
+		_, err = loadKeys("command keys", c.CommandKeys)
+		fault("commands.keys", err)
+	}
 	if c.Broker.CA != "" {
 		fault("broker.ca", usableCA(c.Broker.CA))
 	}

@@ -44,6 +44,8 @@ type gateway struct {
 	panel   *station.Panel
 	hub     *control.Hub
 	readers []*badgeReader
+	visits  visits
+	desk    enrolment
 	faults  faults
 	buses   buses
 
@@ -94,6 +96,9 @@ func (g *gateway) open() error {
 	if g.list, err = cache.OpenList(filepath.Join(state, "list.db")); err != nil {
 		return errors.Join(err, ledger.Close())
 	}
+	if err := g.visits.load(filepath.Join(state, "cards")); err != nil {
+		g.log.Warn("kinds of cards not read", "err", err)
+	}
 	for _, lost := range []string{ledger.Recovered(), g.list.Recovered()} {
 		if lost != "" {
 			g.log.Error("database replaced", "why", lost)
@@ -116,7 +121,7 @@ func (g *gateway) wire() error {
 	if err != nil {
 		return err
 	}
-	keys, err := loadKeys(g.cfg.List.Keys)
+	keys, err := loadKeys("list keys", g.cfg.List.Keys)
 	if err != nil {
 		return err
 	}
@@ -130,7 +135,11 @@ func (g *gateway) wire() error {
 		sc.Stations = append(sc.Stations, s.StationConfig)
 		power[s.ID] = &relay{wire: Wire{s.Relay, s.RelayActiveLow, s.ID}, hw: g.hw}
 	}
-	g.up, err = uplink.New(g.uplinkOpts(keys))
+	commands, err := g.commands()
+	if err != nil {
+		return err
+	}
+	g.up, err = uplink.New(g.uplinkOpts(keys, commands))
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,6 @@ import (
 	"badged/cmd/internal/control"
 	"badged/mifare"
 	"badged/reader"
-	"badged/session"
 )
 
 // badgeReader turns what one MFRC522 sees into taps and refusals.
@@ -20,15 +19,16 @@ type badgeReader struct {
 	*gateway
 	cfg Reader
 
-	port     io.Closer // of the wires that are open; run's own
-	mishap   string    // the last Recovered that was told; run's own
-	mishapAt time.Time
-	mishaps  int // not told since
+	// The reader's goroutine has these for itself.
+	port    io.Closer         // of the wires that are open
+	missing time.Time         // since when they cannot be opened
+	mishaps map[string]mishap // faults that were repaired, by what helped
 
-	mu   sync.Mutex
-	dev  *reader.Dev      // nil until the wires are open
-	err  error            // why they are not
-	last mifare.Admission // the card that counted in the last tap
+	mu     sync.Mutex
+	dev    *reader.Dev      // nil until the wires are open
+	err    error            // why they are not
+	last   mifare.Admission // the card that counted in the last tap
+	shadow shadowCount
 }
 
 // retryChip is how long wires that could not be opened are left alone.
@@ -57,7 +57,7 @@ func (r *badgeReader) open() (*reader.Dev, error) {
 	}
 	return reader.New(w.Port, reader.Opts{
 		MaxSpeed: physic.Frequency(r.cfg.SpeedMHz * float64(physic.MegaHertz)),
-		GainDB:   r.cfg.GainDB, Poll: r.cfg.Poll, Reset: w.Reset, IRQ: w.IRQ, Reopen: r.wires, PlusATS: !r.cfg.Cards.Plus,
+		GainDB:   r.cfg.GainDB, Poll: r.cfg.Poll, Reset: w.Reset, IRQ: w.IRQ, Reopen: r.wires, PlusATS: r.cfg.tellsPlus(),
 	})
 }
 
@@ -79,17 +79,15 @@ func (r *badgeReader) closeWires() {
 	}
 }
 
-// note remembers the state of the wires and tells of a change, once.
+// note remembers the state of the wires. That they cannot be opened is told once;
+// that they can is told when the chip at their end works.
 func (r *badgeReader) note(dev *reader.Dev, err error) {
 	r.mu.Lock()
-	changed := (err == nil) != (r.err == nil)
 	r.dev, r.err = dev, err
 	r.mu.Unlock()
-	switch {
-	case err != nil && changed:
+	if err != nil && r.missing.IsZero() {
+		r.missing = time.Now()
 		r.lost(err)
-	case err == nil && changed:
-		r.back(0)
 	}
 }
 
@@ -143,6 +141,7 @@ func (r *badgeReader) handle(e reader.Event) {
 	case reader.Started:
 		r.begun(e)
 	case reader.Lost:
+		r.missing = time.Time{}
 		r.lost(e.Err)
 	case reader.Back:
 		r.back(e.Down)
@@ -154,6 +153,10 @@ func (r *badgeReader) handle(e reader.Event) {
 // begun tells on which chip the reader works; one that is no MFRC522, or not a
 // sound one, is kept in telemetry.
 func (r *badgeReader) begun(e reader.Started) {
+	if !r.missing.IsZero() {
+		r.back(time.Since(r.missing))
+		r.missing = time.Time{}
+	}
 	if e.Genuine && e.SelfTest == "passed" {
 		r.log.Info("reader started", "reader", r.cfg.Name, "chip", e.Chip)
 		return
@@ -162,83 +165,37 @@ func (r *badgeReader) begun(e reader.Started) {
 	r.tell(readerFault{Fault: "chip", Error: e.Chip + ", self test: " + e.SelfTest})
 }
 
+// mishap counts what was repaired in one way and not told yet.
+type mishap struct {
+	toldAt time.Time
+	times  int
+}
+
 // mishapEvery is how often a fault that comes again and again is told.
 const mishapEvery = time.Minute
 
-// recovered tells of a fault that was repaired: at once where it is another than
-// the last, else once a minute with how often it came.
+// recovered tells of a fault that was repaired, the first one at once, what comes
+// again once a minute with how often it came.
 func (r *badgeReader) recovered(e reader.Recovered) {
-	r.mishaps++
-	if e.Step == r.mishap && time.Since(r.mishapAt) < mishapEvery {
-		return
+	if r.mishaps == nil {
+		r.mishaps = map[string]mishap{}
 	}
-	r.log.Info("reader recovered", "reader", r.cfg.Name, "step", e.Step, "after", e.Err, "times", r.mishaps)
-	r.tell(readerFault{Fault: "recovered", Error: e.Err.Error(), Step: e.Step, Times: r.mishaps})
-	r.mishap, r.mishapAt, r.mishaps = e.Step, time.Now(), 0
+	m := r.mishaps[e.Step]
+	m.times++
+	if time.Since(m.toldAt) >= mishapEvery {
+		r.log.Info("reader recovered", "reader", r.cfg.Name, "step", e.Step, "after", e.Err, "times", m.times)
+		r.tell(readerFault{Fault: "recovered", Error: e.Err.Error(), Step: e.Step, Times: m.times})
+		m = mishap{toldAt: time.Now()}
+	}
+	r.mishaps[e.Step] = m
 }
-
-// tap decides which card of those in the field counts, and passes it on: the
-// one admissible badge, or why there is none.
-func (r *badgeReader) tap(t reader.Tap) {
-	chosen := r.choose(t)
-	r.mu.Lock()
-	r.last = chosen
-	r.mu.Unlock()
-	token := session.IDToken(chosen.Card.UID.String())
-	if chosen.Verdict == mifare.Accept {
-		r.ctl.Tap(r.cfg.Name, token, session.Card{})
-		return
-	}
-	r.ctl.Refuse(r.cfg.Name, token, session.Reason(chosen.Reason), session.Card{})
-}
-
-// choose judges the cards that came. A badge that comes while another one is
-// still held there is refused, rather than billing whichever counted first.
-func (r *badgeReader) choose(t reader.Tap) mifare.Admission {
-	var came []mifare.Admission
-	for _, c := range t.New {
-		a := r.cfg.Cards.Admit(c)
-		came = append(came, a)
-		r.hub.Publish(cardEvent("card", r.cfg.Name, a))
-	}
-	chosen := mifare.Choose(came)
-	for _, c := range t.Held {
-		if chosen.Verdict == mifare.Accept && r.cfg.Cards.Admit(c).Verdict == mifare.Accept {
-			return mifare.Choose([]mifare.Admission{chosen, r.cfg.Cards.Admit(c)})
-		}
-	}
-	return chosen
-}
-
-// decision is the event of what was decided about the last tap at the reader.
-func (r *badgeReader) decision(d session.Decision) control.Event {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.last.Card.UID.String() != string(d.UID) {
-		return control.Event{At: time.Now(), Kind: "decision", Reader: d.Reader, UID: d.UID.Masked()}
-	}
-	return cardEvent("decision", r.cfg.Name, r.last)
-}
-
-func cardEvent(kind, reader string, a mifare.Admission) control.Event {
-	e := control.Event{
-		At: time.Now(), Kind: kind, Reader: reader, UID: masked(a.Card.UID),
-		Type: string(a.Type), Verdict: string(a.Verdict), Reason: string(a.Reason),
-	}
-	for _, n := range a.Notes {
-		e.Notes = append(e.Notes, string(n))
-	}
-	return e
-}
-
-func masked(u mifare.UID) string { return session.IDToken(u.String()).Masked() }
 
 // status is what the reader says of itself.
 func (r *badgeReader) status() control.ReaderStatus {
 	r.mu.Lock()
 	dev, err := r.dev, r.err
 	r.mu.Unlock()
-	s := control.ReaderStatus{Name: r.cfg.Name, State: "lost"}
+	s := control.ReaderStatus{Name: r.cfg.Name, State: "lost", Shadow: r.shadowStatus()}
 	if dev == nil {
 		if err != nil {
 			s.Error = err.Error()

@@ -72,22 +72,22 @@ func makeSiteKey(path string) ([]byte, error) {
 	return key, os.WriteFile(path, []byte(hex.EncodeToString(key)+"\n"), 0o600)
 }
 
-// loadKeys reads who may sign the list.
-func loadKeys(path string) (keys jose.JSONWebKeySet, err error) {
+// loadKeys reads who may sign what.
+func loadKeys(what, path string) (keys jose.JSONWebKeySet, err error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return keys, fmt.Errorf("list keys: %w\nhint: badgectl list keygen makes a pair; the public one belongs here", err)
+		return keys, fmt.Errorf("%s: %w\nhint: badgectl list keygen makes a pair; the public one belongs here", what, err)
 	}
 	if err := json.Unmarshal(b, &keys); err != nil {
-		return keys, fmt.Errorf("list keys %s: no JWK Set: %w", path, err)
+		return keys, fmt.Errorf("%s %s: no JWK Set: %w", what, path, err)
 	}
 	for _, k := range keys.Keys {
 		if !k.IsPublic() {
-			return keys, fmt.Errorf("list keys %s: key %q is a private key\nhint: it belongs to the publisher alone; put list-keys.jwks here", path, k.KeyID)
+			return keys, fmt.Errorf("%s %s: key %q is a private key\nhint: it belongs to who signs, alone; put the public .jwks here", what, path, k.KeyID)
 		}
 	}
 	if len(keys.Keys) == 0 {
-		return keys, fmt.Errorf("list keys %s: no key in it", path)
+		return keys, fmt.Errorf("%s %s: no key in it", what, path)
 	}
 	return keys, nil
 }

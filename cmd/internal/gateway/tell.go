@@ -54,7 +54,7 @@ func (g *gateway) stationsChanged() {
 	}
 }
 
-func (g *gateway) uplinkOpts(keys jose.JSONWebKeySet) uplink.Opts {
+func (g *gateway) uplinkOpts(keys jose.JSONWebKeySet, commands uplink.Commands) uplink.Opts {
 	b := g.cfg.Broker
 	return uplink.Opts{
 		Gateway: g.cfg.ID,
@@ -65,6 +65,7 @@ func (g *gateway) uplinkOpts(keys jose.JSONWebKeySet) uplink.Opts {
 		RetryMin: b.RetryMin, RetryMax: b.RetryMax,
 		List: g.cfg.List.Name, Keys: keys, Store: g.list, Ratchet: g.ledger, Outbox: g.ledger,
 		Status: func() any { return g.status() }, OnList: g.listEvent, OnAck: g.ackRefused, Log: g.log,
+		Commands: commands,
 	}
 }
 
@@ -153,6 +154,9 @@ func (d door) Blink(context.Context) error {
 	d.panel.Show(session.Signal{Name: session.SignalBlink})
 	return nil
 }
+
+// Enrol waits for a badge to be registered.
+func (d door) Enrol(ctx context.Context) (control.Enrolment, error) { return d.enrol(ctx) }
 
 // WithoutTime drops the time from log lines: journald stamps them.
 func WithoutTime(groups []string, a slog.Attr) slog.Attr {
