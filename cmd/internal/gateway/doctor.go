@@ -64,17 +64,24 @@ func (r *badgeReader) examine(ctx context.Context, sweep bool) (out []control.Ch
 		}
 		return out
 	}
-	test := dev.SelfTest()
+	p := patient{dev, r.cfg, dev.SelfTest()}
 	for _, c := range []struct {
 		what  string
-		check func(*reader.Dev, error) control.Check
+		check func(patient) control.Check
 	}{
 		{"chip", checkChip}, {"self test", checkSelfTest}, {"bus", checkBus}, {"antenna", checkAntenna},
 		{"card", checkCards}, {"faults", checkFaults},
 	} {
-		add(c.what, c.check(dev, test))
+		add(c.what, c.check(p))
 	}
 	return out
+}
+
+// patient is a reader under examination.
+type patient struct {
+	*reader.Dev
+	cfg  Reader
+	test error // what its self test said
 }
 
 // failed is a check that found err; the hint in it, if any, is what to do.
@@ -99,11 +106,11 @@ func warn(do, format string, a ...any) control.Check {
 }
 
 // checkChip asks whether a chip answers, and which.
-func checkChip(dev *reader.Dev, test error) control.Check {
-	h := dev.Health()
+func checkChip(p patient) control.Check {
+	h := p.Health()
 	switch {
 	case h.Version == 0:
-		return failed(orElse(test, h.Err), "check the wiring of the reader")
+		return failed(orElse(p.test, h.Err), "check the wiring of the reader")
 	case !h.Genuine:
 		return warn("nothing, if it reads well: many clones do; else replace the reader", "%s, version 0x%02X", h.Chip, h.Version)
 	}
@@ -121,39 +128,39 @@ func orElse(err, other error) error {
 }
 
 // checkSelfTest judges the chip's digital self test.
-func checkSelfTest(_ *reader.Dev, test error) control.Check {
+func checkSelfTest(p patient) control.Check {
 	var f *reader.Fault
 	switch {
-	case test == nil:
+	case p.test == nil:
 		return fine("passed")
-	case errors.Is(test, reader.ErrNoReference):
-		return warn("nothing, if it reads well", "%v", test)
-	case errors.As(test, &f) && f.Kind == reader.FaultChip:
-		return warn(f.Hint(), "%v", test)
+	case errors.Is(p.test, reader.ErrNoReference):
+		return warn("nothing, if it reads well", "%v", p.test)
+	case errors.As(p.test, &f) && f.Kind == reader.FaultChip:
+		return warn(f.Hint(), "%v", p.test)
 	}
-	return failed(test, "check the wiring of the reader")
+	return failed(p.test, "check the wiring of the reader")
 }
 
 // checkBus asks how the wires carry bursts, and at which clock.
-func checkBus(dev *reader.Dev, test error) control.Check {
-	h := dev.Health()
+func checkBus(p patient) control.Check {
+	h := p.Health()
 	mhz := healthOf(h).SpeedMHz
 	var f *reader.Fault
 	switch {
-	case errors.As(test, &f) && f.Kind != reader.FaultChip:
-		return failed(test, "")
+	case errors.As(p.test, &f) && f.Kind != reader.FaultChip:
+		return failed(p.test, "")
 	case h.SplitReads:
 		return warn("mux chip select as a GPIO (dtoverlay=spi0-1cs,cs0_pin=8): native chip select breaks bursts on early Pi 5 kernels",
 			"bursts break at %g MHz; every byte is read by itself, which works and is slow", mhz)
-	case h.Recoveries["slow-down"] > 0:
-		return warn("shorten the wires, or lower reader.speed_mhz", "bursts are right at %g MHz; the clock had to be lowered %d times", mhz, h.Recoveries["slow-down"])
+	case mhz < p.cfg.SpeedMHz-0.01:
+		return warn(fmt.Sprintf("shorten the wires, or set reader.speed_mhz = %g", mhz), "bursts are right at %g MHz, not at the %g of the config", mhz, p.cfg.SpeedMHz)
 	}
 	return fine("bursts are right at %g MHz", mhz)
 }
 
 // checkAntenna asks whether the field is on, and how clean it is.
-func checkAntenna(dev *reader.Dev, _ error) control.Check {
-	h := dev.Health()
+func checkAntenna(p patient) control.Check {
+	h := p.Health()
 	share := 100 * float64(h.Noise) / float64(max(h.Polls, 1))
 	switch {
 	case h.State != reader.StateReady:
@@ -166,8 +173,8 @@ func checkAntenna(dev *reader.Dev, _ error) control.Check {
 }
 
 // checkCards asks who is in the field.
-func checkCards(dev *reader.Dev, _ error) control.Check {
-	cards, err := dev.Scan()
+func checkCards(p patient) control.Check {
+	cards, err := p.Scan()
 	var f *reader.Fault
 	switch {
 	case errors.As(err, &f):
@@ -185,8 +192,8 @@ func checkCards(dev *reader.Dev, _ error) control.Check {
 }
 
 // checkFaults looks back at what had to be repaired.
-func checkFaults(dev *reader.Dev, _ error) control.Check {
-	h := dev.Health()
+func checkFaults(p patient) control.Check {
+	h := p.Health()
 	if h.Faults == 0 {
 		return fine("none in %d polls", h.Polls)
 	}
