@@ -46,19 +46,28 @@ type Record struct {
 }
 
 // OpenReceiver opens the folder, or makes it, and reads how far each ledger has
-// come. Close frees it.
+// come. Close frees it. Without a folder, "", it keeps nothing and acknowledges
+// nothing: Follow is told of all that comes, repeats too.
 func OpenReceiver(dir string, o ReceiverOpts) (*Receiver, error) {
-	l, err := lock(dir)
-	if err != nil {
-		return nil, err
-	}
-	r := &Receiver{dir: dir, ack: o.Ack, lock: l, log: o.Log, follow: o.Follow}
+	r := &Receiver{dir: dir, ack: o.Ack, log: o.Log, follow: o.Follow}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
 	if r.follow == nil {
 		r.follow = func(Record) {}
 	}
+	if dir == "" {
+		if o.Ack {
+			return nil, errors.New("open receiver: without a folder nothing is kept, so nothing may be acknowledged")
+		}
+		r.client = "badgectl-events-" + rand.Text()[:8]
+		return r, nil
+	}
+	l, err := lock(dir)
+	if err != nil {
+		return nil, err
+	}
+	r.lock = l
 	if r.client, err = clientID(dir); err == nil {
 		r.ledgers, err = openLedgers(dir)
 	}
@@ -85,6 +94,9 @@ func clientID(dir string) (string, error) {
 
 // Close frees the folder.
 func (r *Receiver) Close() error {
+	if r.lock == nil {
+		return nil
+	}
 	var err error
 	for _, l := range r.ledgers {
 		err = errors.Join(err, l.f.Close())
@@ -173,6 +185,10 @@ func (r *Receiver) take(ctx context.Context, l *uplink.Conn, messages []uplink.I
 		rec, err := parseRecord(m.Topic, m.Payload)
 		if err != nil {
 			r.log.Warn("message refused", "topic", m.Topic, "err", err)
+			continue
+		}
+		if r.dir == "" {
+			fresh = append(fresh, rec)
 			continue
 		}
 		f, err := r.ledger(rec)

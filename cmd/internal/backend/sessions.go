@@ -4,13 +4,11 @@ import (
 	"bufio"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"badged/session"
@@ -26,37 +24,54 @@ var sessionColumns = []string{"gateway", "transactionId", "station", "kind", "ac
 
 // WriteCSV writes one row for each session of all gateways in the folder, each
 // session once however often its records came, ordered by gateway and start. It
-// only reads, also beside a running Receiver.
+// only reads, also beside a running Receiver. Records that cannot be read are an
+// error after everything else was written.
 func WriteCSV(w io.Writer, dir string, local *time.Location) error {
-	b := books{sessions: make(map[string]*booking), anchors: make(map[string][]session.Stamp)}
-	if err := readRecords(dir, b.add); err != nil {
+	_, b, err := writeStored(w, dir, local)
+	if err != nil {
 		return err
 	}
-	rows := make([]*booking, 0, len(b.sessions))
-	for _, s := range b.sessions {
+	return errors.Join(b.odd...)
+}
+
+// FollowCSV writes what WriteCSV does, nothing but the header without a folder.
+// The function it returns takes records as they come, each after it was stored, and
+// writes the row of a session once its end is there, and again where a later record
+// marks it for review.
+func FollowCSV(w io.Writer, dir string, local *time.Location) (func(Record) error, error) {
+	out, b, err := writeStored(w, dir, local)
+	if err != nil {
+		return nil, err
+	}
+	return func(r Record) error {
+		s := b.add(r)
+		if s == nil || s.last.EventType != session.Ended {
+			return nil
+		}
 		s.resolve(b.anchors)
-		rows = append(rows, s)
+		err := out.Write(s.row(local))
+		out.Flush()
+		return errors.Join(err, out.Error())
+	}, nil
+}
+
+func writeStored(w io.Writer, dir string, local *time.Location) (*csv.Writer, *books, error) {
+	b := newBooks()
+	if dir != "" {
+		if err := readRecords(dir, func(r Record) error { b.add(r); return nil }); err != nil {
+			return nil, nil, err
+		}
 	}
-	slices.SortFunc(rows, func(a, b *booking) int {
-		if c := strings.Compare(a.gateway, b.gateway); c != 0 {
-			return c
-		}
-		if c := a.start.Wall.Compare(b.start.Wall); c != 0 {
-			return c
-		}
-		return strings.Compare(a.last.TransactionID, b.last.TransactionID)
-	})
 	out := csv.NewWriter(w)
-	if err := out.Write(sessionColumns); err != nil {
-		return fmt.Errorf("write sessions: %w", err)
-	}
-	for _, s := range rows {
-		if err := out.Write(s.row(local)); err != nil {
-			return fmt.Errorf("write sessions: %w", err)
-		}
+	err := out.Write(sessionColumns)
+	for _, s := range b.sorted() {
+		err = errors.Join(err, out.Write(s.row(local)))
 	}
 	out.Flush()
-	return out.Error()
+	if err = errors.Join(err, out.Error()); err != nil {
+		return nil, nil, fmt.Errorf("write sessions: %w", err)
+	}
+	return out, b, nil
 }
 
 // readRecords gives every record in the folder, in the order it came.
@@ -96,118 +111,4 @@ func readFile(dir, path string, each func(Record) error) error {
 			return err
 		}
 	}
-}
-
-// books are the sessions and the clock anchors of all records.
-type books struct {
-	sessions map[string]*booking        // by gateway and transaction
-	anchors  map[string][]session.Stamp // by boot
-}
-
-// booking is one session.
-type booking struct {
-	gateway    string
-	first      session.TransactionEvent // Started, or the earliest there is
-	last       session.TransactionEvent // Ended, or the latest there is
-	start, end session.Stamp            // with the wall clock as it is known by now
-	review     []session.Review
-}
-
-func (b *books) add(r Record) error {
-	var kind struct{ Type string }
-	if err := json.Unmarshal(r.Record, &kind); err != nil {
-		return err
-	}
-	switch kind.Type {
-	case session.TransactionEvent{}.RecordType():
-		var e session.TransactionEvent
-		if err := json.Unmarshal(r.Record, &e); err != nil {
-			return fmt.Errorf("record %d: %w", r.Seq, err)
-		}
-		b.book(r.Gateway, e)
-	case session.ClockAnchor{}.RecordType():
-		var a session.ClockAnchor
-		if err := json.Unmarshal(r.Record, &a); err != nil {
-			return fmt.Errorf("record %d: %w", r.Seq, err)
-		}
-		b.anchors[a.At.BootID] = append(b.anchors[a.At.BootID], a.At)
-	}
-	return nil
-}
-
-func (b *books) book(gateway string, e session.TransactionEvent) {
-	key := gateway + "/" + e.TransactionID
-	s := b.sessions[key]
-	if s == nil {
-		s = &booking{gateway: gateway, first: e, last: e}
-		b.sessions[key] = s
-	}
-	if e.SeqNo < s.first.SeqNo {
-		s.first = e
-	}
-	if e.SeqNo > s.last.SeqNo {
-		s.last = e
-	}
-	for _, mark := range e.Review {
-		s.mark(mark)
-	}
-}
-
-func (s *booking) mark(m session.Review) {
-	if !slices.Contains(s.review, m) {
-		s.review = append(s.review, m)
-	}
-}
-
-func (s *booking) resolve(anchors map[string][]session.Stamp) {
-	s.start, s.end = settleClock(s.first.At, anchors), settleClock(s.last.At, anchors)
-	if s.start.Clock == session.ClockUnknown || s.end.Clock == session.ClockUnknown {
-		s.mark(session.ReviewTimeUnknown)
-	}
-}
-
-// settleClock gives a stamp the wall clock of the anchor that is nearest to it in
-// its boot: what was unknown then can be known by now.
-func settleClock(at session.Stamp, anchors map[string][]session.Stamp) session.Stamp {
-	if at.Clock == session.ClockSynced {
-		return at
-	}
-	var nearest session.Stamp
-	for _, a := range anchors[at.BootID] {
-		if nearest.BootID == "" || (a.Up-at.Up).Abs() < (nearest.Up-at.Up).Abs() {
-			nearest = a
-		}
-	}
-	if nearest.BootID == "" {
-		return at
-	}
-	at.Wall, at.Clock = nearest.Wall.Add(at.Up-nearest.Up), nearest.Clock
-	return at
-}
-
-func (s *booking) row(local *time.Location) []string {
-	const utc, wall = "2006-01-02T15:04:05Z", "2006-01-02 15:04:05"
-	e := s.last
-	number := func(n int64) string { return strconv.FormatInt(n, 10) }
-	row := []string{s.gateway, e.TransactionID, e.Station, string(e.Kind), e.Account, e.UID,
-		s.start.Wall.UTC().Format(utc), s.start.Wall.In(local).Format(wall), "", "",
-		number(e.Seconds), number(e.Energy), number(e.MeterStart), number(e.MeterValue), string(e.StoppedReason),
-		string(worse(s.start.Clock, s.end.Clock)), "", "open"}
-	if e.EventType == session.Ended {
-		row[8], row[9], row[17] = s.end.Wall.UTC().Format(utc), s.end.Wall.In(local).Format(wall), "ended"
-	}
-	marks := make([]string, len(s.review))
-	for i, m := range s.review {
-		marks[i] = string(m)
-	}
-	row[16] = strings.Join(marks, ";")
-	return row
-}
-
-func worse(a, b session.ClockQuality) session.ClockQuality {
-	order := []session.ClockQuality{session.ClockSynced, session.ClockEstimated, session.ClockUnknown}
-	if slices.Index(order, a) > slices.Index(order, b) {
-		return a
-	}
-	return b
 }

@@ -1,0 +1,138 @@
+package backend_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"badged/cmd/internal/backend"
+)
+
+func TestSessionsAsCSV(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "gw-1"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var file bytes.Buffer
+	seq := 0
+	line := func(record string) {
+		seq++
+		fmt.Fprintf(&file, `{"gateway":"gw-1","ledger":"l1","seq":%d,"hash":"h","record":%s}`+"\n", seq, record)
+	}
+	const event = `{"type":"TransactionEvent","eventType":%q,"transactionId":%q,"seqNo":%d,"stoppedReason":%q,"station":"washer","kind":"laundry",` +
+		`"account":"r-1","uid":"u","meterStart":100,"meterValue":%d,"energy":%d,"seconds":%d,"review":%s,"at":{"bootId":%q,"bootUs":%d,"wall":"1970-01-01T00:00:10.000Z","clock":"unknown"}}`
+	line(fmt.Sprintf(event, "Started", "t1", 0, "", 100, 0, 0, "null", "b1", 10_000_000))
+	line(fmt.Sprintf(event, "Ended", "t1", 1, "Other", 850, 750, 3600, `["MeterLost"]`, "b1", 3_610_000_000))
+	line(fmt.Sprintf(event, "Ended", "t1", 1, "Other", 850, 750, 3600, `["MeterLost"]`, "b1", 3_610_000_000))
+	line(`{"type":"ClockAnchor","source":"kernel","why":"first","at":{"bootId":"b1","bootUs":3620000000,"wall":"2026-07-01T12:00:20.000Z","clock":"synced"}}`)
+	line(fmt.Sprintf(event, "Started", "t2", 0, "", 850, 0, 0, "null", "b2", 5_000_000))
+	file.WriteString(`{"torn`)
+	if err := os.WriteFile(filepath.Join(dir, "gw-1", "l1.jsonl"), file.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	zurich, err := time.LoadLocation("Europe/Zurich")
+	if err != nil {
+		t.Skip("no time zones on this machine")
+	}
+	var out bytes.Buffer
+	if err := backend.WriteCSV(&out, dir, zurich); err != nil {
+		t.Fatal(err)
+	}
+	want := "gateway,transactionId,station,kind,account,uid,startUtc,startLocal,endUtc,endLocal,seconds,energyWh,meterStart,meterEnd,stoppedReason,clock,review,state\n" +
+		"gw-1,t2,washer,laundry,r-1,u,1970-01-01T00:00:10Z,1970-01-01 01:00:10,,,0,0,100,850,,unknown,TimeUnknown,open\n" +
+		"gw-1,t1,washer,laundry,r-1,u,2026-07-01T11:00:10Z,2026-07-01 13:00:10,2026-07-01T12:00:10Z,2026-07-01 14:00:10,3600,750,100,850,Other,synced,MeterLost,ended\n"
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+}
+
+// stored is a folder with records of gw-1, a line each of "ledger hash record".
+func stored(t *testing.T, records ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "gw-1"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{}
+	for i, r := range records {
+		p := strings.SplitN(r, " ", 3)
+		files[p[0]] += fmt.Sprintf(`{"gateway":"gw-1","ledger":%q,"seq":%d,"hash":%q,"record":%s}`+"\n", p[0], i+1, p[1], p[2])
+	}
+	for ledger, lines := range files {
+		if err := os.WriteFile(filepath.Join(dir, "gw-1", ledger+".jsonl"), []byte(lines), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// event is a TransactionEvent of t1, with what else its JSON has.
+func event(kind string, seqNo, energy int, more string) string {
+	return fmt.Sprintf(`{"type":"TransactionEvent","eventType":%q,"transactionId":"t1","seqNo":%d,"station":"washer","kind":"laundry",`+
+		`"account":"r-1","uid":"u","energy":%d,"at":{"bootId":"b","bootUs":1,"wall":"2026-07-01T12:00:00.000Z","clock":"synced"}%s}`, kind, seqNo, energy, more)
+}
+
+func TestCarriedRecordsCountOnce(t *testing.T) {
+	const from7, from9 = `,"carried":{"ledger":"l1","seq":7,"hash":"h7"}`, `,"carried":{"ledger":"l1","seq":9,"hash":"h9"}`
+	for _, c := range []struct {
+		what    string
+		records []string
+		want    string // the row's end, from energyWh on
+	}{
+		{"in the old ledger alone", []string{"l1 h7 " + event("Started", 0, 0, ""), "l1 h8 " + event("Ended", 1, 500, "")}, "500,0,0,,synced,,ended"},
+		{"in both ledgers", []string{"l1 h7 " + event("Started", 0, 0, ""), "l1 h9 " + event("Ended", 1, 500, ""),
+			"l2 x1 " + event("Started", 0, 0, from7), "l2 x2 " + event("Ended", 1, 500, from9)}, "500,0,0,,synced,,ended"},
+		{"the new one first", []string{"l2 h7 " + event("Started", 0, 0, ""), "l2 h9 " + event("Ended", 1, 500, ""),
+			"l1 x1 " + event("Started", 0, 0, from7), "l1 x2 " + event("Ended", 1, 500, from9)}, "500,0,0,,synced,,ended"},
+		{"carried only", []string{"l2 x1 " + event("Started", 0, 0, from7), "l2 x2 " + event("Ended", 1, 500, from9)}, "500,0,0,,synced,,ended"},
+		{"carried twice", []string{"l2 x2 " + event("Ended", 1, 500, from9), "l3 y2 " + event("Ended", 1, 500, from9)}, "500,0,0,,synced,,ended"},
+		{"another end after the card was restored", []string{"l1 h7 " + event("Started", 0, 0, ""), "l1 h8 " + event("Ended", 1, 500, ""),
+			"l2 x2 " + event("Ended", 1, 900, from9)}, "500,0,0,,synced,Conflict,ended"},
+		{"a fork in one ledger", []string{"l1 h8 " + event("Ended", 1, 500, ""), "l1 f8 " + event("Ended", 1, 900, "")}, "500,0,0,,synced,Conflict,ended"},
+	} {
+		var out bytes.Buffer
+		if err := backend.WriteCSV(&out, stored(t, c.records...), time.UTC); err != nil {
+			t.Errorf("%s: %v", c.what, err)
+		}
+		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+		if len(lines) != 2 || !strings.HasSuffix(lines[1], c.want) {
+			t.Errorf("%s: got\n%s\nwant one session ending in %s", c.what, out.String(), c.want)
+		}
+	}
+}
+
+func TestRecordsOfTomorrowStopNobodysBill(t *testing.T) {
+	dir := stored(t, "l1 h1 "+`{"type":"TransactionEvent","seqNo":"one"}`, "l1 h2 "+event("Ended", 1, 500, ""), "l1 h3 "+`{"type":"Weather","at":{}}`)
+	var out bytes.Buffer
+	err := backend.WriteCSV(&out, dir, time.UTC)
+	if err == nil || !strings.Contains(err.Error(), "record 1") || !strings.Contains(out.String(), "t1,washer") {
+		t.Errorf("got %v and\n%s\nwant record 1 named and t1 billed", err, out.String())
+	}
+}
+
+func TestFollowedSessionsComeAsTheyEnd(t *testing.T) {
+	dir := stored(t, "l1 h1 "+event("Started", 0, 0, ""))
+	var out bytes.Buffer
+	take, err := backend.FollowCSV(&out, dir, time.UTC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(hash, record string) {
+		if err := take(backend.Record{Gateway: "gw-1", Ledger: "l1", Hash: hash, Record: []byte(record)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send("h2", event("Updated", 1, 100, ""))
+	if n := strings.Count(out.String(), "\n"); n != 2 {
+		t.Errorf("before its end: got %d lines, want the header and the open session:\n%s", n, out.String())
+	}
+	send("h3", event("Ended", 2, 500, ""))
+	send("h3", event("Ended", 2, 500, ""))
+	if n := strings.Count(out.String(), "500,0,0,,synced,,ended\n"); n != 1 || strings.Count(out.String(), "\n") != 3 {
+		t.Errorf("after its end: got\n%s\nwant its row once", out.String())
+	}
+}
