@@ -238,10 +238,15 @@ func (c *Conn) await(ctx context.Context, tokens <-chan mqtt.Token) (t mqtt.Toke
 // answerTimeout is how long a broker may take for a PUBACK, SUBACK or UNSUBACK.
 const answerTimeout = 20 * time.Second
 
-// Subscribe asks for the topics at QoS 1 and waits for the SUBACK. It asks again
-// after a return code that MQTT 3.1.1 does not know: mochi-mqtt 2.7.9 answers 0x91
+// mochi-mqtt 2.7.9 answers a SUBSCRIBE with a code that MQTT 3.1.1 does not know
 // when the packet id, which is ours to choose, is also that of a message on its way
-// to us; another attempt has another id.
+// to us. Another attempt has another id; a resumed session may have many of theirs.
+const (
+	codeIDInUse = 0x91
+	idTries     = 2000
+)
+
+// Subscribe asks for the topics at QoS 1 and waits for the SUBACK.
 func (c *Conn) Subscribe(ctx context.Context, topics ...string) error {
 	if len(topics) == 0 {
 		return nil
@@ -260,7 +265,7 @@ func (c *Conn) Subscribe(ctx context.Context, topics ...string) error {
 		switch {
 		case worst <= 2:
 			return nil
-		case worst == 0x80 || try == 5:
+		case worst != codeIDInUse || try == idTries:
 			return fmt.Errorf("subscribe %s: broker refuses with code %#x (check its access list)", topic, worst)
 		}
 	}
