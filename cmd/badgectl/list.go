@@ -24,7 +24,21 @@ type listCmd struct {
 
 // brokerFlags are those of every verb that talks to a broker.
 type brokerFlags struct {
-	Broker       string `required:"" placeholder:"URL" help:"Such as tls://broker.example.org:8883."`
+	Broker string `required:"" placeholder:"URL" help:"Such as tls://broker.example.org:8883."`
+	brokerAccess
+}
+
+func (f brokerFlags) broker() backend.BrokerOpts { return f.to(f.Broker) }
+
+// optionalBroker are those of a verb that also works without one.
+type optionalBroker struct {
+	Broker string `placeholder:"URL" help:"Such as tls://broker.example.org:8883."`
+	brokerAccess
+}
+
+func (f optionalBroker) broker() backend.BrokerOpts { return f.to(f.Broker) }
+
+type brokerAccess struct {
 	CA           string `name:"ca" placeholder:"F" help:"Authorities that sign the broker's certificate."`
 	Cert         string `placeholder:"F" help:"Client certificate."`
 	Key          string `placeholder:"F" help:"Its key."`
@@ -32,8 +46,8 @@ type brokerFlags struct {
 	PasswordFile string `placeholder:"F" help:"File with the password."`
 }
 
-func (f brokerFlags) broker() backend.BrokerOpts {
-	return backend.BrokerOpts{URL: f.Broker, CA: f.CA, Cert: f.Cert, Key: f.Key, User: f.User, PasswordFile: f.PasswordFile}
+func (f brokerAccess) to(url string) backend.BrokerOpts {
+	return backend.BrokerOpts{URL: url, CA: f.CA, Cert: f.Cert, Key: f.Key, User: f.User, PasswordFile: f.PasswordFile}
 }
 
 type listKeygenCmd struct {
