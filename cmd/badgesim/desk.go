@@ -85,10 +85,8 @@ func (d *desk) furnish(o deskOpts) error {
 	if o.template == "" {
 		o.template = deskConfig
 	}
-	if _, err := os.Stat(d.signingKey()); errors.Is(err, os.ErrNotExist) {
-		if err := backend.Keygen(filepath.Dir(d.signingKey())); err != nil {
-			return err
-		}
+	if err := d.makeKeys(); err != nil {
+		return err
 	}
 	d.config = filepath.Join(d.dir, "badged.toml")
 	f, err := os.Create(d.config)
@@ -99,7 +97,20 @@ func (d *desk) furnish(o deskOpts) error {
 	return errors.Join(err, f.Close())
 }
 
-func (d *desk) signingKey() string { return filepath.Join(d.dir, "keys", "list-key.jwk") }
+// makeKeys makes the keys that sign lists and commands, where there are none.
+func (d *desk) makeKeys() error {
+	for path, make := range map[string]func(dir string) error{d.signingKey(): backend.Keygen, d.commandKey(): backend.CommandKeygen} {
+		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+			if err := make(filepath.Dir(path)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (d *desk) signingKey() string { return filepath.Join(d.dir, "keys", backend.KeyFile) }
+func (d *desk) commandKey() string { return filepath.Join(d.dir, "keys", backend.CommandKeyFile) }
 func (d *desk) lists() string      { return filepath.Join(d.dir, "lists") }
 
 // runWorld is the world, the broker and the small backend until ctx ends or one
@@ -220,4 +231,9 @@ In a second terminal:
   mosquitto_sub -p %s -t 'badged/#' -v   what a backend sees
 
 `, d.dir, d.cfg.Broker.URL, d.cfg.Stations[0].IdleFor, d.cfg.Broker.URL.Port())
+	if d.own {
+		fmt.Fprintf(out, `  ./bin/badgectl command blink --gateway %s --broker %s --sign %s
+
+`, d.cfg.ID, d.cfg.Broker.URL, d.commandKey())
+	}
 }
