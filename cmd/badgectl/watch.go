@@ -50,7 +50,7 @@ func cardLine(ev control.Event) string {
 		line += "; stricter settings would refuse it: " + ev.Shadow
 	}
 	if len(ev.Notes) > 0 {
-		line += "; contradicts itself: " + strings.Join(ev.Notes, ", ")
+		line += "; noted: " + strings.Join(ev.Notes, ", ")
 	}
 	return line
 }
@@ -94,6 +94,6 @@ func printEnrolment(w io.Writer, b control.Enrolment) {
 		fmt.Fprintf(w, "  %s: it cannot be a badge here: %s\n", b.Verdict, b.Reason)
 	}
 	if len(b.Notes) > 0 {
-		fmt.Fprintf(w, "  contradicts itself: %s\n", strings.Join(b.Notes, ", "))
+		fmt.Fprintf(w, "  noted: %s\n", strings.Join(b.Notes, ", "))
 	}
 }
