@@ -31,3 +31,9 @@ func (l ListSync) State() ListState               { return l.s.state }
 
 // Guard is the connection below MQTT.
 func Guard(c net.Conn) net.Conn { return &packetGuard{Conn: c} }
+
+// MayReconnect tells whether paho may connect again by itself.
+func MayReconnect(c *Conn) bool {
+	o := c.client.OptionsReader()
+	return o.AutoReconnect() || o.ConnectRetry()
+}

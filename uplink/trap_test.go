@@ -40,3 +40,12 @@ func TestAClientThatReconnectsIsDeceived(t *testing.T) {
 		t.Errorf("got %d successes for %d messages received, want most of 50 for none", deceived, got)
 	}
 }
+
+// The deception needs a client that may reconnect. Ours may not: through a proxy
+// that only cuts, its tokens would be true by luck.
+func TestConnNeverReconnects(t *testing.T) {
+	c := dial(t, broker(t), "ours", uplink.AllEvents)
+	if uplink.MayReconnect(c) {
+		t.Error("got a connection that paho may make again, want one that stays lost")
+	}
+}
