@@ -31,6 +31,9 @@ func TestReferenceConfig(t *testing.T) {
 	if want := "/etc/badged/gateway.key"; c.Broker.Key != want {
 		t.Errorf("got key file %s, want it beside the config: %s", c.Broker.Key, want)
 	}
+	if want := "/etc/badged/command-keys.jwks"; c.CommandKeys != want {
+		t.Errorf("got command keys %s, want %s", c.CommandKeys, want)
+	}
 	if want := 30 * 24 * time.Hour; c.List.MaxAge != want {
 		t.Errorf("got max age %v, want %v", c.List.MaxAge, want)
 	}
@@ -108,6 +111,14 @@ func TestWrongConfigs(t *testing.T) {
 				t.Errorf("got line %d of %q, want the one with %q", p.Line, p.Key, tc.line)
 			}
 		})
+	}
+}
+
+func TestWithoutCommandKeysNoCommandsAreTaken(t *testing.T) {
+	doc := strings.Replace(reference(t), `keys = "command-keys.jwks"`, "", 1)
+	c, err := parseConfig(strings.NewReader(doc), "/etc/badged/badged.toml")
+	if err != nil || c.CommandKeys != "" {
+		t.Errorf("got command keys %q, %v, want none", c.CommandKeys, err)
 	}
 }
 
