@@ -38,6 +38,7 @@ type machine struct {
 	station gateway.Station
 	watts   float64
 	plugged bool
+	now     float64 // W, what it draws at this moment
 	joules  float64 // drawn since the world began
 	pulsed  float64 // of them, told by pulses
 	pulse   time.Time
@@ -81,6 +82,9 @@ func (w *world) start(ctx context.Context, g *errgroup.Group, spiListen, spiConn
 	}
 	l, err := listenAt(linesSocket(w.dir))
 	if err != nil {
+		return err
+	}
+	if err := w.serveMeters(ctx, g); err != nil {
 		return err
 	}
 	g.Go(func() error { return w.lines.serve(ctx, l) })
@@ -183,7 +187,8 @@ func (w *world) turn(ctx context.Context) {
 func (w *world) draw(m *machine, now time.Time, dt time.Duration) {
 	s := m.station
 	powered := w.lines.On(s.Relay) && (s.Plug == "" || m.plugged)
-	if powered {
+	if m.now = 0; powered {
+		m.now = m.watts
 		m.joules += m.watts * dt.Seconds()
 	}
 	if s.Meter.Type != "s0" {
