@@ -51,15 +51,15 @@ func printReadings(out io.Writer, r uidResult) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	defer w.Flush()
 	for _, x := range r.Readings {
-		about := ""
+		var about string
 		switch {
 		case x.Doubtful:
-			about = "only if somebody turned the bytes round"
+			about = "\tonly if somebody turned the bytes round"
 		case !x.Complete:
-			about = "?? is lost in this form"
+			about = "\t?? is lost in this form"
 		case x.UID == r.UID:
-			about = "what a list takes it for"
+			about = "\twhat a list takes it for"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\n", x.UID, x.Form, about)
+		fmt.Fprintf(w, "%s\t%s%s\n", x.UID, x.Form, about)
 	}
 }
