@@ -29,12 +29,16 @@ func (*open) OnACLCheck(*mochi.Client, string, bool) bool              { return 
 
 func broker(t testing.TB, hooks ...mochi.Hook) backend.BrokerOpts {
 	t.Helper()
-	s := mochi.New(&mochi.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	return brokerWith(t, append(hooks, new(open))[0], func(*mochi.Server) {})
+}
+
+func brokerWith(t testing.TB, h mochi.Hook, before func(*mochi.Server)) backend.BrokerOpts {
+	t.Helper()
+	s := mochi.New(&mochi.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), InlineClient: true})
+	before(s)
 	l := listeners.NewTCP(listeners.Config{ID: "t", Address: "127.0.0.1:0"})
-	for _, h := range append(hooks, new(open))[:1] {
-		if err := s.AddHook(h, nil); err != nil {
-			t.Fatal(err)
-		}
+	if err := s.AddHook(h, nil); err != nil {
+		t.Fatal(err)
 	}
 	if err := s.AddListener(l); err != nil {
 		t.Fatal(err)

@@ -33,7 +33,7 @@ func (o Order) Send(ctx context.Context, b BrokerOpts, key jose.JSONWebKey) (upl
 		return uplink.Reply{}, err
 	}
 	defer c.Close()
-	l := &link{c, settle}
+	l := &link{Conn: c, settle: settle}
 	nonce, err := l.nonce(ctx, uplink.GatewayTopics(o.Gateway))
 	if err != nil {
 		return uplink.Reply{}, err

@@ -21,7 +21,9 @@ const settle = 2 * time.Second
 // link is a connection that reads and writes retained messages.
 type link struct {
 	*uplink.Conn
-	settle time.Duration
+	settle  time.Duration
+	watched string // topic that stays subscribed, "" for none
+	seen    []byte // the last message there
 }
 
 // batch is how many topics are asked for at a time: AWS IoT Core takes eight.
@@ -32,12 +34,52 @@ func connect(ctx context.Context, b BrokerOpts, settle time.Duration) (*link, er
 	if err != nil {
 		return nil, err
 	}
-	return &link{c, settle}, nil
+	return &link{Conn: c, settle: settle}, nil
 }
 
 // fetch reads the retained messages of the topics, at most a batch. What the
 // broker does not have within the settling time is missing in the answer.
 func (l *link) fetch(ctx context.Context, topics ...string) (map[string][]byte, error) {
+	found, err := l.read(ctx, topics...)
+	if err != nil {
+		return nil, err
+	}
+	return found, l.Unsubscribe(ctx, topics...)
+}
+
+// watch fetches a retained message and goes on listening to its topic, so that
+// unwatch knows what became of it without waiting for silence again.
+func (l *link) watch(ctx context.Context, topic string) ([]byte, error) {
+	found, err := l.read(ctx, topic)
+	l.watched, l.seen = topic, found[topic]
+	return found[topic], err
+}
+
+// unwatch is the last message on the watched topic. What the broker sent before
+// it confirmed the end of the subscription is here.
+func (l *link) unwatch(ctx context.Context) ([]byte, error) {
+	if err := l.Unsubscribe(ctx, l.watched); err != nil {
+		return nil, err
+	}
+	for {
+		select {
+		case m := <-l.Messages():
+			l.note(m)
+		default:
+			l.watched = ""
+			return l.seen, nil
+		}
+	}
+}
+
+func (l *link) note(m uplink.Incoming) {
+	m.Ack()
+	if m.Topic == l.watched {
+		l.seen = m.Payload
+	}
+}
+
+func (l *link) read(ctx context.Context, topics ...string) (map[string][]byte, error) {
 	if err := l.Subscribe(ctx, topics...); err != nil {
 		return nil, err
 	}
@@ -47,7 +89,7 @@ func (l *link) fetch(ctx context.Context, topics ...string) (map[string][]byte, 
 	for waiting := true; waiting && len(found) < len(topics); {
 		select {
 		case m := <-l.Messages():
-			m.Ack()
+			l.note(m)
 			if slices.Contains(topics, m.Topic) && len(m.Payload) > 0 {
 				found[m.Topic] = m.Payload
 				t.Reset(l.settle)
@@ -60,7 +102,7 @@ func (l *link) fetch(ctx context.Context, topics ...string) (map[string][]byte, 
 			return nil, ctx.Err()
 		}
 	}
-	return found, l.Unsubscribe(ctx, topics...)
+	return found, nil
 }
 
 // place makes sure that the broker holds the pieces, by reading each back. With

@@ -112,23 +112,23 @@ func (p *Publisher) Push(ctx context.Context, entries []session.Entry, o PushOpt
 	return next.pushed, nil
 }
 
-// held is the head that the broker has; raw is nil when it has none.
+// held is the head that the broker has; raw is nil when it has none. It stays
+// watched.
 type held struct {
 	raw  []byte
 	head uplink.Head
 }
 
 func (p *Publisher) held(ctx context.Context, l *link) (held, error) {
-	topic := p.store.topics.Head()
-	found, err := l.fetch(ctx, topic)
-	if err != nil || found[topic] == nil {
+	raw, err := l.watch(ctx, p.store.topics.Head())
+	if err != nil || raw == nil {
 		return held{}, err
 	}
-	h, err := uplink.ParseHead(found[topic], jose.JSONWebKeySet{Keys: []jose.JSONWebKey{p.key.Public()}}, string(p.store.topics))
+	h, err := uplink.ParseHead(raw, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{p.key.Public()}}, string(p.store.topics))
 	if err != nil {
 		return held{}, fmt.Errorf("the broker's list is not signed by this key: %w", err)
 	}
-	return held{found[topic], h}, nil
+	return held{raw, h}, nil
 }
 
 // ours tells whether the broker's head is one of this store's. An older one is,
@@ -158,11 +158,11 @@ func (p *Publisher) publish(ctx context.Context, l *link, before held, fresh []s
 	if _, err := l.place(ctx, fresh, before.raw == nil || upToDate, p.store.piece); err != nil {
 		return err
 	}
-	now, err := p.held(ctx, l)
+	now, err := l.unwatch(ctx)
 	if err != nil {
 		return err
 	}
-	if string(now.raw) != string(before.raw) {
+	if string(now) != string(before.raw) {
 		return fmt.Errorf("%w: its head moved during the push", ErrMoved)
 	}
 	if err := p.sendHead(ctx, l); err != nil {

@@ -24,7 +24,7 @@ func TestReadCSV(t *testing.T) {
 		"unknown column":   {"uid,colour\n", `line 1: unknown column "colour"`},
 		"column twice":     {"uid,uid\n", "line 1"},
 		"no UID":           {"uid\nbadge\n", "line 2"},
-		"UID of 5 bytes":   {"uid\n04A1B2C3D4\n", "line 2"},
+		"UID of 5 bytes":   {"uid\n04A1B2C3D5\n", "line 2"},
 		"badge twice":      {"uid\n04A1B2C3\n04A1B2C4\n04a1b2c3\n", "line 4: badge 04A1B2C3 stands in line 2"},
 		"unknown status":   {"uid,status\n04A1B2C3,Fine\n", "line 2"},
 		"unknown origin":   {"uid,origin\n04A1B2C3,found\n", "line 2"},
@@ -251,5 +251,40 @@ func TestWatchRepairsAtOnceAndGoesOnAfterErrors(t *testing.T) {
 	background(t, func(ctx context.Context) error { return empty.Watch(ctx, func(_ int, err error) { reports <- err }) })
 	if err := <-reports; err == nil {
 		t.Error("got a repair of a list by another key, want an error")
+	}
+}
+
+// rival has another publisher's head arrive while the first pieces are sent.
+type rival struct {
+	open
+	server *mochi.Server
+	head   []byte
+}
+
+func (*rival) Provides(b byte) bool { return (*open)(nil).Provides(b) || b == mochi.OnPublished }
+
+func (r *rival) OnPublished(_ *mochi.Client, p packets.Packet) {
+	if head := r.head; strings.Contains(p.TopicName, "/snapshot/") && head != nil {
+		r.head = nil
+		go r.server.Publish(uplink.ListTopics("desk").Head(), head, true, 1)
+	}
+}
+
+func TestAPushStopsWhenTheHeadMovesMeanwhile(t *testing.T) {
+	for name, before := range map[string]int{"on an empty broker": 0, "on one's own list": 5} {
+		t.Run(name, func(t *testing.T) {
+			r := &rival{head: []byte("another head")}
+			b := brokerWith(t, r, func(s *mochi.Server) { r.server = s })
+			p := publisher(t, t.TempDir(), b)
+			if before > 0 {
+				head := r.head
+				r.head = nil
+				push(t, p, badges(0, before), backend.PushOpts{})
+				r.head = head
+			}
+			if _, err := p.Push(t.Context(), entries(t, badges(0, 25_000)), backend.PushOpts{}); !errors.Is(err, backend.ErrMoved) {
+				t.Errorf("got %v, want ErrMoved", err)
+			}
+		})
 	}
 }
