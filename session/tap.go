@@ -183,7 +183,7 @@ func (s *step) who(e BadgeTapped, c StationConfig, st *station) (Who, Reason) {
 		return WhoBlocked, ends
 	case own:
 		return WhoOwner, ""
-	case t != nil && t.Account != "" && ends == "" && l.Entry.Account == t.Account && l.Entry.Role != Tester:
+	case t != nil && t.Account != "" && ends == "" && l.Entry.Account == t.Account && l.Entry.Role != Tester && l.Entry.Role != Master:
 		return WhoAccount, ""
 	case starts != "":
 		return WhoUnknown, starts

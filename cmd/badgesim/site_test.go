@@ -74,6 +74,7 @@ const siteList = `uid,account,role
 04A1B2C3,r-1,user
 9CFB136D,r-1,user
 30949AD1,r-2,user
+2A3B4C5D,r-3,user
 5A3C7E11,caretaker,master
 6B4D8F22,technician,service
 `
@@ -342,7 +343,7 @@ func TestRolesLimitsAndDoorAtTheDesk(t *testing.T) {
 		t.Errorf("got %+v at a disabled station, want StationDisabled", got)
 	}
 	s.must("station", "washer", "enable")
-	if got := s.tap("30949AD1"); got.Status != "Accepted" || !s.relay("washer") {
+	if got := s.tap("2A3B4C5D"); got.Status != "Accepted" || !s.relay("washer") {
 		t.Errorf("got %+v at an enabled one, want a start", got)
 	}
 	var tests []string
