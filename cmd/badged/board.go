@@ -52,6 +52,13 @@ func openBoard(c gateway.Config, log *slog.Logger) (*board, error) {
 	return b, nil
 }
 
+// switchOff opens the relays that the daemon before this one left on: systemd does
+// not try again with a config that is wrong, and nobody would open them later.
+func switchOff() error {
+	_, err := station.Adopt(nil)
+	return err
+}
+
 // Chip opens the SPI device and the pins of a reader.
 func (b *board) Chip(r gateway.Reader) (gateway.Chip, error) {
 	if err := spiUsable(r.SPI); err != nil {

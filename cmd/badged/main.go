@@ -51,6 +51,9 @@ func main() {
 // run is main without the process.
 func run(ctx context.Context, c cli, out, errOut io.Writer) error {
 	cfg, err := gateway.Load(c.Config)
+	if err != nil && !c.Check {
+		return errors.Join(err, switchOff())
+	}
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
+
+	"badged/cache"
 )
 
 // Check looks at the files that a config names. What is wrong comes back as a
@@ -43,7 +47,22 @@ func Check(c Config) (notes []string, err error) {
 	if s := c.Broker.URL.Scheme; s == "tcp" || s == "mqtt" {
 		notes = append(notes, "broker.url is not encrypted: use tls:// outside a trusted network")
 	}
-	return notes, p.err(c.File)
+	return append(notes, c.lockedStations()...), p.err(c.File)
+}
+
+// lockedStations notes the private stations that no badge could open by the
+// list that this gateway has, if it has one that can be read.
+func (c Config) lockedStations() (notes []string) {
+	named, ok, err := cache.NamedStations(filepath.Join(c.State, "list.db"))
+	if err != nil || !ok {
+		return nil
+	}
+	for _, s := range c.Stations {
+		if s.Private && !slices.Contains(named, s.ID) {
+			notes = append(notes, fmt.Sprintf("station %s is private, and no badge on the list %s names it: nobody can start it", s.ID, c.List.Name))
+		}
+	}
+	return notes
 }
 
 func usableCA(path string) error {
