@@ -74,9 +74,12 @@ func (a *anyone) act() string {
 	case n < 68:
 		a.do(session.PlugChanged{Station: id, In: a.r.IntN(2) == 0})
 		return "plug"
-	case n < 74:
+	case n < 72:
 		a.do(session.MeterRead{Station: id, Sample: session.Sample{Lost: true}})
 		return "meter lost"
+	case n < 74:
+		a.do(session.MeterRead{Station: id, Sample: session.Sample{Register: a.register[id], Doubt: "chatters"}})
+		return "meter in doubt"
 	case n < 80:
 		a.do(session.ListingChanged{Station: id, UID: uid, Listing: session.Listing{List: session.ListVersion{Version: 8}}})
 		return "removal of " + string(uid)
@@ -98,6 +101,9 @@ func (a *anyone) act() string {
 	case n < 97:
 		a.do(session.ButtonPressed{Reader: reader})
 		return "button"
+	case n < 98:
+		a.now.Wall = a.now.Wall.Add(time.Duration(a.r.Int64N(int64(200*24*time.Hour))) - 100*24*time.Hour)
+		return "clock jump"
 	default:
 		on := a.r.IntN(2) == 0
 		a.do(session.RelayFailed{Station: id, On: on, Why: "gone"})

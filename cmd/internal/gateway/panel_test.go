@@ -1,0 +1,112 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"periph.io/x/conn/v3/i2c"
+	"periph.io/x/conn/v3/physic"
+
+	"badged/session"
+)
+
+// glass is an I²C bus that notes what a display at 0x3C is sent.
+type glass struct {
+	*bench
+	mu   sync.Mutex
+	sent int
+	none bool
+}
+
+func (g *glass) String() string                  { return "glass" }
+func (g *glass) SetSpeed(physic.Frequency) error { return nil }
+
+func (g *glass) Tx(addr uint16, w, _ []byte) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if addr != 0x3C {
+		return errors.New("no answer")
+	}
+	g.sent += len(w)
+	return nil
+}
+
+func (g *glass) Display(dev string) (i2c.BusCloser, error) {
+	if g.none || dev != "/dev/i2c-1" {
+		return nil, errors.New("no " + dev)
+	}
+	return g, nil
+}
+
+func TestDisplayIsDriven(t *testing.T) {
+	for name, none := range map[string]bool{"there": false, "missing": true} {
+		t.Run(name, func(t *testing.T) {
+			hw := &glass{bench: &bench{}, none: none}
+			p := openPanel(hw, Config{Panel: Panel{Display: "/dev/i2c-1", Green: "GPIO5"}}, slog.New(slog.DiscardHandler))
+			ctx, stop := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- p.Run(ctx) }()
+			shown := func() bool {
+				hw.mu.Lock()
+				defer hw.mu.Unlock()
+				_, moves := hw.relay() // the light
+				return moves > 0 && (none || hw.sent > 128*64/8)
+			}
+			p.Show(session.Signal{Name: session.SignalStarted, Station: "washer"})
+			for end := time.Now().Add(10 * time.Second); !shown(); time.Sleep(5 * time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatal("got nothing on light and display within 10 s")
+				}
+			}
+			stop()
+			if err := <-done; err != nil {
+				t.Errorf("got %v, want nil", err)
+			}
+		})
+	}
+}
+
+// stuck is a journal whose disk hangs.
+type stuck struct{ release chan struct{} }
+
+func (s stuck) Commit(context.Context, session.Commit) error      { <-s.release; return nil }
+func (s stuck) States(context.Context) (map[string][]byte, error) { return nil, nil }
+func (s stuck) Lookup(context.Context, session.IDToken) (session.Listing, error) {
+	return session.Listing{}, nil
+}
+
+func TestWatchdogStarvesWhenACommitHangs(t *testing.T) {
+	c, h := boot("b", noon)
+	s := stuck{make(chan struct{})}
+	g := &gateway{clock: c}
+	g.ctl = session.NewController(session.Config{}, session.Deps{List: s, Journal: s, Clock: c.Stamp, Alive: func() { g.turned.Store(int64(uptime())) }})
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- g.ctl.Run(ctx) }()
+	g.ctl.Record(session.ClockAnchor{})
+	for g.ctl.Writing() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if !g.alive(time.Minute) {
+		t.Error("got a starved watchdog as soon as a commit began, want it fed")
+	}
+	h.pass(commitTimeout)
+	if g.alive(time.Minute) {
+		t.Errorf("got a fed watchdog after %v in one commit, want it starved", g.ctl.Writing())
+	}
+	close(s.release)
+	for g.ctl.Writing() != 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if !g.alive(time.Minute) {
+		t.Error("got a starved watchdog after the disk came back, want it fed")
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Errorf("got %v, want nil", err)
+	}
+}
