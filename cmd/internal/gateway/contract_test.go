@@ -42,7 +42,7 @@ func readContract(t *testing.T) contract {
 	if err := yaml.Unmarshal(b, &doc); err != nil {
 		t.Fatal(err)
 	}
-	closeObjects(doc)
+	closeObjects(t, doc)
 	b, err = json.Marshal(doc)
 	if err != nil {
 		t.Fatal(err)
@@ -66,19 +66,24 @@ func readContract(t *testing.T) contract {
 	return schemas
 }
 
-func closeObjects(v any) {
+// closeObjects forbids what is not named. A null is a comma that wants quotes.
+func closeObjects(t *testing.T, v any) {
+	t.Helper()
 	switch v := v.(type) {
 	case map[string]any:
 		_, named := v["properties"]
 		if _, said := v["additionalProperties"]; v["type"] == "object" && named && !said {
 			v["additionalProperties"] = false
 		}
-		for _, child := range v {
-			closeObjects(child)
+		for name, child := range v {
+			if child == nil {
+				t.Errorf("%s: member %q has no value", contractFile, name)
+			}
+			closeObjects(t, child)
 		}
 	case []any:
 		for _, child := range v {
-			closeObjects(child)
+			closeObjects(t, child)
 		}
 	}
 }
