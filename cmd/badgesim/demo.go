@@ -40,6 +40,7 @@ func runDemo(e *env, c *deskCmd) error {
 	if err != nil {
 		return err
 	}
+	defer d.Close()
 	log := slog.New(slog.DiscardHandler)
 	noise := io.Discard
 	if c.Verbose {

@@ -15,8 +15,10 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"badged/cmd/internal/backend"
+	"badged/cmd/internal/control"
 	"badged/cmd/internal/gateway"
 	"badged/uplink"
 )
@@ -35,6 +37,8 @@ type desk struct {
 	cfg    gateway.Config
 	own    bool    // the config is the desk's own: so are keys and list
 	broker *broker // nil where somebody else's is used
+	socket string  // of the gateway
+	lock   *os.File
 }
 
 // deskOpts says what is not to be the desk's usual.
@@ -42,9 +46,11 @@ type deskOpts struct {
 	config   string // a config file instead of the desk's own
 	broker   string // the URL of a broker instead of the desk's own
 	template string // of the desk's own config
+	socket   string // the gateway's, instead of control.sock in the folder; the world's is beside it
 }
 
-// openDesk prepares the folder. The desk's own config comes with keys and a list.
+// openDesk takes and prepares the folder; Close gives it back. The desk's own
+// config comes with keys and a list.
 func openDesk(dir string, o deskOpts) (*desk, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -53,24 +59,54 @@ func openDesk(dir string, o deskOpts) (*desk, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the desk's folder: %w\nhint: name another with --state", err)
 	}
-	d := &desk{dir: dir, config: o.config, own: o.config == ""}
+	d := &desk{dir: dir, config: o.config, own: o.config == "", socket: o.socket}
+	if d.socket == "" {
+		d.socket = filepath.Join(dir, control.GatewaySocket)
+	}
+	if d.lock, err = lockFolder(dir); err != nil {
+		return nil, err
+	}
+	if err := d.prepare(o); err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// Close gives the folder to the next desk.
+func (d *desk) Close() { d.lock.Close() }
+
+// lockFolder keeps a second world from pulling the wires from under the first.
+func lockFolder(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "world.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the desk's folder: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("a world runs in %s already\nhint: stop it, or give this one a folder of its own with --state", dir)
+	}
+	return f, nil
+}
+
+func (d *desk) prepare(o deskOpts) (err error) {
 	if d.own {
 		if err := d.furnish(o); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if d.cfg, err = gateway.Load(d.config); err != nil {
-		return nil, err
+		return err
 	}
 	if o.broker == "" && ownBroker(d.cfg.Broker.URL) {
 		d.broker = &broker{addr: d.cfg.Broker.URL.Host}
 	}
 	if o.broker != "" {
 		if d.cfg.Broker.URL, err = url.Parse(o.broker); err != nil {
-			return nil, fmt.Errorf("broker: %w", err)
+			return fmt.Errorf("broker: %w", err)
 		}
 	}
-	return d, nil
+	return nil
 }
 
 // furnish writes the desk's own config, and keys where there are none yet.
@@ -122,7 +158,7 @@ func (d *desk) runWorld(ctx context.Context, f worldFlags, spiConnect string, lo
 		}
 		defer d.broker.Stop()
 	}
-	w := newWorld(d.dir, d.cfg, f.Lines == "drop", log)
+	w := newWorld(d, f.Lines == "drop", log)
 	// The world ends after the gateway: wires that vanish first look like faults.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -166,31 +202,40 @@ func (d *desk) runBackend(ctx context.Context, log *slog.Logger) error {
 // keepListEvery is how soon a broker that forgot the list has it again.
 const keepListEvery = 5 * time.Second
 
-// keepList publishes the desk's list once, and again whatever of it a broker
-// forgot. Between two looks the store is free for badgectl list push.
+// ownSettle is how long the desk's own broker may take to send what it has.
+const ownSettle = 100 * time.Millisecond
+
+// keepList publishes the desk's list, and again when a broker forgot it. Between
+// two looks the store is free for badgectl list push.
 func (d *desk) keepList(ctx context.Context, b uplink.Broker, log *slog.Logger) error {
 	tick := time.NewTicker(keepListEvery)
 	defer tick.Stop()
+	there := false
 	for {
-		if err := d.publish(ctx, b); err != nil && ctx.Err() == nil {
-			log.Info("list not published", "err", err)
+		if !there {
+			if err := d.publish(ctx, b); err != nil && ctx.Err() == nil {
+				log.Info("list not published", "err", err)
+			}
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
+		there = d.listThere(ctx, b)
 	}
 }
 
-func (d *desk) publish(ctx context.Context, b uplink.Broker) error {
+// listThere tells whether the broker has a list by the desk's key.
+func (d *desk) listThere(ctx context.Context, b uplink.Broker) bool {
 	keys, err := backend.ReadKeys(d.cfg.List.Keys)
-	if err != nil {
-		return err
+	if err == nil {
+		_, err = backend.Show(ctx, b, d.cfg.List.Name, keys)
 	}
-	if _, err := backend.Show(ctx, b, d.cfg.List.Name, keys); err == nil {
-		return nil // the broker has it
-	}
+	return err == nil
+}
+
+func (d *desk) publish(ctx context.Context, b uplink.Broker) error {
 	key, err := backend.ReadKey(d.signingKey())
 	if err != nil {
 		return err
@@ -200,6 +245,9 @@ func (d *desk) publish(ctx context.Context, b uplink.Broker) error {
 		return err
 	}
 	defer p.Close()
+	if d.broker != nil {
+		p.Settle = ownSettle
+	}
 	entries, err := p.Entries()
 	if err == nil && len(entries) == 0 {
 		entries, err = backend.ReadCSV(strings.NewReader(deskList))
@@ -232,8 +280,9 @@ In a second terminal:
 
 `, d.dir, d.cfg.Broker.URL, d.cfg.Stations[0].IdleFor, d.cfg.Broker.URL.Port())
 	if d.own {
-		fmt.Fprintf(out, `  ./bin/badgectl command blink --gateway %s --broker %s --sign %s
+		fmt.Fprintf(out, `  ./bin/badgectl list push FILE.csv --list %s --store %s --sign %s --broker %s
+  ./bin/badgectl command blink --gateway %s --sign %s --broker %s
 
-`, d.cfg.ID, d.cfg.Broker.URL, d.commandKey())
+`, d.cfg.List.Name, d.lists(), d.signingKey(), d.cfg.Broker.URL, d.cfg.ID, d.commandKey(), d.cfg.Broker.URL)
 	}
 }

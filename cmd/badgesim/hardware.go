@@ -65,7 +65,7 @@ func (h *deskHardware) accept() (*readertest.Remote, error) {
 
 // Output takes a line of the world's.
 func (h *deskHardware) Output(w gateway.Wire, on bool) (station.Output, error) {
-	return takeLine(linesSocket(h.dir), lineRequest{Line: w.Line, Output: true, ActiveLow: w.ActiveLow, On: on})
+	return takeLine(linesSocket(h.dir), lineRequest{Line: w.Line, Output: true, On: on})
 }
 
 // Input listens to a line of the world's.

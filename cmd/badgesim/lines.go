@@ -21,10 +21,9 @@ import (
 
 // lineRequest is the first thing on a connection; further ones may set an output.
 type lineRequest struct {
-	Line      string `json:"line"`
-	Output    bool   `json:"output,omitempty"`
-	ActiveLow bool   `json:"activeLow,omitempty"`
-	On        bool   `json:"on,omitempty"`
+	Line   string `json:"line"`
+	Output bool   `json:"output,omitempty"`
+	On     bool   `json:"on,omitempty"`
 }
 
 // lineReply answers a request; on an input's connection, edges follow.
@@ -47,7 +46,6 @@ type lines struct {
 type line struct {
 	on        bool
 	owned     bool
-	activeLow bool
 	seq       uint32
 	listeners []chan station.Edge
 }
@@ -166,7 +164,6 @@ func (l *lines) take(r lineRequest) bool {
 		return false
 	}
 	n.owned = true
-	n.activeLow = r.ActiveLow
 	return true
 }
 

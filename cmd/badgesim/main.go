@@ -112,6 +112,7 @@ func (c *worldCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	defer d.Close()
 	log := slog.New(slog.DiscardHandler)
 	if c.Verbose {
 		log = logger(e.err, true)

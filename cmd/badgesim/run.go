@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"badged/cmd/internal/control"
 	"badged/cmd/internal/gateway"
 )
 
@@ -32,7 +33,7 @@ func (c *deskCmd) Run(e *env) error {
 	if c.Demo {
 		return runDemo(e, c)
 	}
-	d, err := openDesk(c.State, deskOpts{config: c.Config, broker: c.Broker})
+	d, err := openDesk(c.State, deskOpts{config: c.Config, broker: c.Broker, socket: c.Socket})
 	if err != nil {
 		return err
 	}
@@ -40,18 +41,36 @@ func (c *deskCmd) Run(e *env) error {
 	if c.Verbose {
 		log = logger(e.err, true)
 	}
+	defer d.Close()
 	return d.runWorld(e.ctx, c.worldFlags, "", log, func(ctx context.Context, _ *world) error {
-		d.story(e.out)
+		go d.tellWhenReady(ctx, e.out)
 		return (&process{args: d.gatewayArgs(c), out: e.err}).run(ctx)
 	})
 }
 
+// readyTimeout is how long the story waits for a gateway that knows its badges.
+const readyTimeout = 15 * time.Second
+
+// tellWhenReady tells the story as soon as what it invites to works.
+func (d *desk) tellWhenReady(ctx context.Context, out io.Writer) {
+	door := control.NewClient(d.socket)
+	for end := time.Now().Add(readyTimeout); ctx.Err() == nil && time.Now().Before(end); {
+		var s control.Status
+		if door.Get(ctx, "/v1/status", &s) == nil && (s.List.Version > 0 || !d.own) {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	d.story(out)
+}
+
 // gatewayArgs is how this program is called to be the gateway.
 func (d *desk) gatewayArgs(c *deskCmd) []string {
-	args := []string{"gateway", d.dir, "--config", d.config}
-	if c.Socket != "" {
-		args = append(args, "--socket", c.Socket)
-	}
+	args := []string{"gateway", d.dir, "--config", d.config, "--socket", d.socket}
 	if c.SPIConnect != "" {
 		args = append(args, "--spi-connect", c.SPIConnect)
 	}

@@ -22,6 +22,7 @@ import (
 // machines behind relays, their meters and plugs. It outlives the gateway.
 type world struct {
 	dir    string
+	door   string // where people's commands come in
 	cfg    gateway.Config
 	log    *slog.Logger
 	lines  *lines
@@ -44,9 +45,10 @@ type machine struct {
 	pulse   time.Time
 }
 
-func newWorld(dir string, cfg gateway.Config, drop bool, log *slog.Logger) *world {
+func newWorld(d *desk, drop bool, log *slog.Logger) *world {
+	cfg := d.cfg
 	w := &world{
-		dir: dir, cfg: cfg, log: log,
+		dir: d.dir, door: control.WorldPath(d.socket), cfg: cfg, log: log,
 		chips: map[string]*readertest.Chip{}, relays: map[string]string{}, machines: map[string]*machine{},
 	}
 	w.lines = newLines(drop, w.moved)
@@ -88,7 +90,7 @@ func (w *world) start(ctx context.Context, g *errgroup.Group, spiListen, spiConn
 		return err
 	}
 	g.Go(func() error { return w.lines.serve(ctx, l) })
-	g.Go(func() error { return control.Serve(ctx, worldSocket(w.dir), w.handler()) })
+	g.Go(func() error { return control.Serve(ctx, w.door, w.handler()) })
 	g.Go(func() error { w.turn(ctx); return nil })
 	if spiListen != "" {
 		if err := w.offer(ctx, g, w.cfg.Readers[0].Name, spiListen); err != nil {
@@ -139,7 +141,6 @@ func (w *world) bring(ctx context.Context, path string) error {
 }
 
 // The world's sockets in the desk's folder.
-func worldSocket(dir string) string { return filepath.Join(dir, control.WorldSocket) }
 func linesSocket(dir string) string { return filepath.Join(dir, "lines.sock") }
 func spiSocket(dir, device string) string {
 	return filepath.Join(dir, strings.ReplaceAll(strings.TrimPrefix(device, "/dev/"), "/", "_")+".sock")
@@ -147,8 +148,13 @@ func spiSocket(dir, device string) string {
 
 // listenAt opens a socket in place of one that a dead world left.
 func listenAt(path string) (net.Listener, error) {
-	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
-		return nil, fmt.Errorf("clear %s: %w", path, err)
+	if info, err := os.Lstat(path); err == nil {
+		if info.Mode().Type() != os.ModeSocket {
+			return nil, fmt.Errorf("%s is there and is no socket\nhint: move it away, or choose another path", path)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("clear %s: %w", path, err)
+		}
 	}
 	l, err := net.Listen("unix", path)
 	if err != nil {
