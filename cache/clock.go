@@ -122,6 +122,17 @@ func nearest(anchors []anchor, up time.Duration) anchor {
 	return best
 }
 
+// LastAnchor is the last ClockAnchor of a boot that the ledger has; ok is false if
+// it has none.
+func (l *Ledger) LastAnchor(boot string) (at session.Stamp, ok bool, err error) {
+	all, err := anchorsOf(l.db, boot)
+	if err != nil || len(all) == 0 {
+		return at, false, err
+	}
+	last := all[len(all)-1]
+	return session.Stamp{BootID: boot, Up: last.up, Wall: last.wall, Clock: session.ClockSynced}, true, nil
+}
+
 func anchorsOf(db *sql.DB, boot string) ([]anchor, error) {
 	rows, err := db.Query("SELECT no, up, wall FROM anchor WHERE boot = ? ORDER BY no", boot)
 	if err != nil {

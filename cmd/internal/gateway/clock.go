@@ -128,6 +128,16 @@ type timekeeper struct {
 	floorAt time.Duration // Up at which the last good time was kept
 }
 
+// newTimekeeper goes on from the last anchor of this boot that the ledger has: a
+// restart of the daemon is no first synchronisation.
+func (g *gateway) newTimekeeper() *timekeeper {
+	last, _, err := g.ledger.LastAnchor(g.clock.bootID)
+	if err != nil {
+		g.log.Warn("ties to the clock not read", "err", err)
+	}
+	return &timekeeper{anchor: last}
+}
+
 // due is why an anchor is due, "" if none is; floor, whether the last good time
 // is to be kept.
 func (k *timekeeper) due(now session.Stamp) (why string, floor bool) {

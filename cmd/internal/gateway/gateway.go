@@ -205,9 +205,9 @@ func (g *gateway) runStation(ctx context.Context, tasks *errgroup.Group, s Stati
 func (g *gateway) housekeep(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	var keeper timekeeper
+	keeper := g.newTimekeeper()
 	for {
-		g.keepTime(ctx, &keeper)
+		g.keepTime(ctx, keeper)
 		select {
 		case <-ctx.Done():
 			return nil

@@ -1,10 +1,16 @@
 package gateway
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"badged/session"
+	"badged/station"
 )
 
 const twoMeters = `
@@ -66,6 +72,47 @@ func TestMetersOnOneLineShareItsBus(t *testing.T) {
 	dryer.Address = "/dev/ttyUSB1"
 	if three, err := b.of(dryer); err != nil || three == one {
 		t.Errorf("got %p, %v for another line, want another bus than %p", three, err, one)
+	}
+}
+
+func TestDoubtfulMeterIsNotALostOne(t *testing.T) {
+	c, h := boot("b", noon)
+	garage := session.DefaultStation(session.Charging)
+	garage.ID, garage.Reader = "garage", "hall"
+	s := stuck{make(chan struct{})}
+	close(s.release)
+	g := &gateway{log: slog.New(slog.DiscardHandler)}
+	g.ctl = session.NewController(session.Config{Stations: []session.StationConfig{garage}}, session.Deps{
+		List: s, Journal: s, Clock: c.Stamp, Power: map[string]session.Power{"garage": make(contact, 100)},
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- g.ctl.Run(ctx) }()
+	w := &meterWatch{gateway: g, station: "garage"}
+	for _, tc := range []struct {
+		says   station.Sample
+		faulty bool
+	}{
+		{station.Sample{Register: 1000}, false},
+		{station.Sample{Register: 2000, Doubt: errors.New("chatters")}, false},
+		{station.Sample{Register: 2000, Err: errors.New("gone")}, true},
+		{station.Sample{Register: 3000}, false},
+	} {
+		h.pass(10 * time.Second)
+		w.emit(tc.says)
+		var got session.StationStatus
+		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+			if got = g.ctl.Status()[0]; (got.Fault != "") == tc.faulty && got.Register == tc.says.Register {
+				break
+			}
+		}
+		if (got.Fault != "") != tc.faulty || got.Register != tc.says.Register {
+			t.Errorf("%+v: got fault %q, register %d, want a fault %t", tc.says, got.Fault, got.Register, tc.faulty)
+		}
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Errorf("got %v, want nil", err)
 	}
 }
 

@@ -107,6 +107,17 @@ func (p *power) records() (out []record) {
 	return out
 }
 
+// anchors are the ClockAnchors for one reason.
+func (p *power) anchors(why string) (out []record) {
+	p.t.Helper()
+	for _, r := range p.records() {
+		if r.Type == "ClockAnchor" && r.Why == why {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
 type record struct {
 	Type, EventType, StoppedReason, Why, Source string
 	Seconds                                     int64
@@ -221,6 +232,16 @@ func TestLedgerIsTiedToTheClock(t *testing.T) {
 	}
 	if started := all[1]; started.At.Clock != session.ClockUnknown || !strings.HasPrefix(started.time, `{"wall":"2027-03-01T1`) {
 		t.Errorf("got clock %s, advice %s of the start, want unknown then and known now", started.At.Clock, started.time)
+	}
+
+	// A restart of the daemon is no first synchronisation.
+	p.boot(c)
+	h.pass(2 * time.Second)
+	p.eventually("housekeeping", func(s control.Status) bool {
+		return s.Clock.Clock == session.ClockSynced && s.Ledger.End >= uint64(len(all))
+	})
+	if n := len(p.anchors("first")); n != 1 {
+		t.Errorf("got %d first synchronisations of a boot with two daemons, want 1", n)
 	}
 
 	// The last good time survives into a boot without a clock.
