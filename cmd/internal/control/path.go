@@ -18,26 +18,29 @@ const systemSocket = "/run/badged/" + GatewaySocket
 // DaemonSocket is where an installed gateway opens its door: flag if it is
 // given, else $BADGED_SOCKET, else /run/badged/control.sock.
 func DaemonSocket(flag string) string {
-	if flag != "" {
-		return flag
-	}
-	if env := os.Getenv(socketEnv); env != "" {
-		return env
+	if path := named(flag); path != "" {
+		return path
 	}
 	return systemSocket
 }
 
 // SocketPath is where a gateway's door is to be found: as DaemonSocket, but
-// where no installed gateway has opened its door, the desk's.
+// where nobody names one and no installed gateway has opened its door, the desk's.
 func SocketPath(flag string) string {
-	path := DaemonSocket(flag)
-	if path != systemSocket {
+	if path := named(flag); path != "" {
 		return path
 	}
-	if _, err := os.Stat(path); err == nil {
-		return path
+	if _, err := os.Stat(systemSocket); err == nil {
+		return systemSocket
 	}
 	return filepath.Join(DeskDir(), GatewaySocket)
+}
+
+func named(flag string) string {
+	if flag != "" {
+		return flag
+	}
+	return os.Getenv(socketEnv)
 }
 
 // DeskDir is the simulator's default state folder, under $XDG_STATE_HOME, or

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"badged/mifare"
 	"badged/session"
 	"badged/station"
+	"badged/uplink"
 )
 
 // Config is a gateway's config file, checked and with its defaults filled in.
@@ -112,8 +114,8 @@ type Meter struct {
 // Panel has the lines of the lights and the buzzer, and the display's bus; each may be "".
 type Panel struct{ Green, Red, Buzzer, Display string }
 
-// idPattern is what may stand in topics.
-var idPattern = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
+// spiPattern is a device node of the kernel's spidev: bus and chip select.
+var spiPattern = regexp.MustCompile(`^/dev/spidev[0-9]+\.[0-9]+$`)
 
 // Load reads and checks a config file. What is wrong in it comes back as a
 // *ConfigError with every problem found.
@@ -136,6 +138,7 @@ func parseConfig(r io.Reader, path string) (Config, error) {
 		return Config{}, &ConfigError{path, decodeProblems(err)}
 	}
 	p := &problems{ix: indexLines(doc)}
+	p.spelling()
 	dir, err := filepath.Abs(filepath.Dir(path))
 	if err != nil {
 		return Config{}, fmt.Errorf("config folder: %w", err)
@@ -162,7 +165,7 @@ func (f *file) config(p *problems, dir string) Config {
 		List: ListConfig{
 			Name:   p.id("list.name", f.List.Name),
 			Keys:   beside(dir, p.need("list.keys", f.List.Keys, `a file with a JWK Set, such as "list-keys.jwks"`)),
-			MaxAge: f.List.MaxAge.or(30 * 24 * time.Hour),
+			MaxAge: p.longer("list.max_age", f.List.MaxAge.or(30*24*time.Hour), time.Minute),
 		},
 		CommandKeys: beside(dir, f.Commands.Keys),
 		Panel:       Panel(f.Panel),
@@ -188,7 +191,11 @@ func (b brokerTable) config(p *problems, dir string) Broker {
 	if b.URL != "" && (err != nil || u.Host == "" || !slices.Contains([]string{"tcp", "mqtt", "tls", "ssl", "mqtts"}, u.Scheme)) {
 		p.add("broker.url", `%q: want tls://HOST:8883 or, inside a trusted network, tcp://HOST:1883`, b.URL)
 	}
+	if u != nil && u.User != nil {
+		p.add("broker.url", "has a user in it; want broker.user, and the password in the file of broker.password_file")
+	}
 	out.URL = u
+	p.longer("broker.retry_max", out.RetryMax, out.RetryMin)
 	if (b.Cert == "") != (b.Key == "") {
 		p.add("broker.cert", "cert and key go together: give both or none")
 	}
@@ -211,6 +218,9 @@ func (r readerTable) config(p *problems, at string) Reader {
 		Poll:     r.Poll.or(40 * time.Millisecond),
 		Cards:    policy,
 		Shadow:   r.Shadow.policy(p, at+".shadow", policy),
+	}
+	if r.SPI != "" && !spiPattern.MatchString(r.SPI) {
+		p.add(at+".spi", `%q: want a device, such as "/dev/spidev0.0"`, r.SPI)
 	}
 	if out.GainDB == 0 {
 		out.GainDB = 33
@@ -328,10 +338,27 @@ func (p *problems) need(key, value, want string) string {
 }
 
 func (p *problems) id(key, value string) string {
-	if !idPattern.MatchString(value) {
+	if uplink.CheckID(value) != nil {
 		p.add(key, "%q: want 1 to 64 of a-z, 0-9 and -", value)
 	}
 	return value
+}
+
+// longer refuses a duration below the least that makes sense.
+func (p *problems) longer(key string, d, least time.Duration) time.Duration {
+	if d < least {
+		p.add(key, "%v: want at least %v", d, least)
+	}
+	return d
+}
+
+// spelling refuses keys that the TOML library takes in spite of their capitals.
+func (p *problems) spelling() {
+	for _, key := range slices.Sorted(maps.Keys(p.ix)) {
+		if lower := strings.ToLower(key); lower != key {
+			p.add(key, "unknown key; want %s", lower)
+		}
+	}
 }
 
 func (p *problems) oneOf(key, value, def string, allowed ...string) string {
@@ -344,11 +371,12 @@ func (p *problems) oneOf(key, value, def string, allowed ...string) string {
 	return value
 }
 
+// within is value, or def where the file has none. NaN is within nothing.
 func (p *problems) within(key string, value, def, low, high float64) float64 {
-	if value == 0 {
-		value = def
+	if _, given := p.ix[key]; !given {
+		return def
 	}
-	if value < low || value > high {
+	if !(value >= low && value <= high) {
 		p.add(key, "%v: want %v to %v", value, low, high)
 	}
 	return value

@@ -91,6 +91,12 @@ func TestWrongConfigs(t *testing.T) {
 		{"window too short for the pulses", `idle_for = "8m"`, `idle_for = "5m"`, `idle_for = "5m"`, "station[0].idle_for", "6m0s"},
 		{"laundry without an end", "type = \"s0\"  ", "type = \"none\"  ", "[station.meter]", "station[0].meter", "run_time"},
 		{"relay forgotten", `relay = "GPIO16" `, `# `, "[[station]]", "station[1].relay", "GPIO17"},
+		{"key in capitals", `gain_db = 33`, `Gain_DB = 33`, "Gain_DB", "reader[0].Gain_DB", "gain_db"},
+		{"not a number", `idle_power_w = 15.0`, `idle_power_w = nan`, "idle_power_w", "station[0].idle_power_w", "want 0 to"},
+		{"zero where there is none", `pulses_per_kwh = 1000`, `pulses_per_kwh = 0`, "pulses_per_kwh", "station[0].meter.pulses_per_kwh", "want 1 to"},
+		{"device without its folder", `spi = "/dev/spidev0.0"`, `spi = "spidev0.0"`, "spi =", "reader[0].spi", "/dev/spidev0.0"},
+		{"password in the URL", `tls://broker`, `tls://bob:secret@broker`, "bob", "broker.url", "password_file"},
+		{"list that is always too old", `max_age = "30d"`, `max_age = "0s"`, "max_age", "list.max_age", "at least"},
 		{"key without cert", `cert = "gateway.pem"`, ``, "[broker]", "broker.cert", "together"},
 	} {
 		t.Run(tc.what, func(t *testing.T) {

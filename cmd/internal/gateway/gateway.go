@@ -51,6 +51,7 @@ type gateway struct {
 
 	stations string        // as they were when the status was last told; the controller's own
 	driven   chan struct{} // closed when the relays are as the journal says
+	headAt   atomic.Int64  // uptime of the last head that was accepted, or of the start
 	turned   atomic.Int64  // uptime of the controller's last turn
 }
 
@@ -67,6 +68,7 @@ func runWith(ctx context.Context, c Config, hw Hardware, log *slog.Logger, clk *
 		cfg: c, hw: hw, log: log, hub: &control.Hub{}, clock: clk,
 		started: time.Now(), driven: make(chan struct{}),
 	}
+	g.headAt.Store(int64(uptime()))
 	if err := g.open(); err != nil {
 		return err
 	}

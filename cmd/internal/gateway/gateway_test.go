@@ -379,3 +379,25 @@ func TestStatusIsWhatTheBrokerGets(t *testing.T) {
 		t.Error("no status within 20 s")
 	}
 }
+
+func TestListThatIsTooOldIsSaid(t *testing.T) {
+	g := &gateway{cfg: Config{List: ListConfig{MaxAge: 24 * time.Hour}}}
+	v := session.ListVersion{IssuedAt: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	at := func(wall time.Duration, up time.Duration, q session.ClockQuality) session.Stamp {
+		return session.Stamp{Wall: v.IssuedAt.Add(wall), Up: up, Clock: q}
+	}
+	for _, tc := range []struct {
+		what string
+		now  session.Stamp
+		warn bool
+	}{
+		{"young by the clock", at(23*time.Hour, 90*time.Hour, session.ClockSynced), false},
+		{"old by the clock", at(25*time.Hour, time.Hour, session.ClockSynced), true},
+		{"clock unknown, not long up", at(9000*time.Hour, time.Hour, session.ClockUnknown), false},
+		{"clock unknown, long without a head", at(0, 25*time.Hour, session.ClockUnknown), true},
+	} {
+		if got := g.staleList(v, tc.now); (len(got) > 0) != tc.warn {
+			t.Errorf("%s: got %q, want a warning: %t", tc.what, got, tc.warn)
+		}
+	}
+}

@@ -66,10 +66,21 @@ func readSiteKey(path string) ([]byte, error) {
 	return key, nil
 }
 
+// makeSiteKey writes a new key whole or not at all: half a key would be a
+// gateway that never starts again.
 func makeSiteKey(path string) ([]byte, error) {
 	key := make([]byte, siteKeyBytes)
-	rand.Read(key) // never fails: crypto/rand
-	return key, os.WriteFile(path, []byte(hex.EncodeToString(key)+"\n"), 0o600)
+	rand.Read(key)                                             // never fails: crypto/rand
+	f, err := os.CreateTemp(filepath.Dir(path), ".site.key-*") // mode 0600
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.WriteString(hex.EncodeToString(key) + "\n")
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return nil, err
+	}
+	return key, os.Rename(f.Name(), path)
 }
 
 // loadKeys reads who may sign what.

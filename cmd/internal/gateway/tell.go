@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"golang.org/x/sys/unix"
 
 	"badged/cmd/internal/control"
 	"badged/session"
@@ -27,18 +28,38 @@ func (g *gateway) decided(d session.Decision) {
 	cue, _ := station.Lookup(signalOf(d, g.cfg.Language))
 	e.Text = cue.Text
 	g.hub.Publish(e)
+	g.noteStorage(d)
 }
 
-// signalOf is what the panel says of a decision, for those who watch.
+// noteStorage says in the status what a resident was told at the reader.
+func (g *gateway) noteStorage(d session.Decision) {
+	switch {
+	case d.Reason == session.StorageFull:
+		var disk unix.Statfs_t
+		room := "unknown room"
+		if unix.Statfs(g.cfg.State, &disk) == nil {
+			room = fmt.Sprintf("%d KiB free", disk.Bavail*uint64(disk.Bsize)>>10)
+		}
+		g.faults.set("storage", fmt.Sprintf("no room for new sessions, %s at %s: make room there; running sessions end all the same", room, g.cfg.State))
+	case d.Reason == session.StorageFault:
+		g.faults.set("storage", "a session could not be written to "+g.cfg.State+": see the log, the disk may be failing")
+	case d.Action == session.ActionStart:
+		g.faults.set("storage", "")
+	}
+}
+
+// signalOf is what the panel says of a decision, for those who watch. An order
+// that is no tap says nothing.
 func signalOf(d session.Decision, language string) session.Signal {
-	name := map[session.Action]session.SignalName{
+	s := session.Signal{Reason: d.Reason, Reader: d.Reader, Station: d.Station, Language: language}
+	s.Name = map[session.Action]session.SignalName{
 		session.ActionStart: session.SignalStarted, session.ActionStop: session.SignalEnded,
 		session.ActionSelect: session.SignalSelected, session.ActionTest: session.SignalTest,
 	}[d.Action]
-	if name == "" {
-		name = session.SignalRefused
+	if s.Name == "" && d.Reason != "" {
+		s.Name = session.SignalRefused
 	}
-	return session.Signal{Name: name, Reason: d.Reason, Reader: d.Reader, Station: d.Station, Language: language}
+	return s
 }
 
 // stationsChanged has the status published when a station is another than it
@@ -78,8 +99,12 @@ func (g *gateway) listEvent(e uplink.ListEvent) {
 	}
 	log("list "+e.Kind, "epoch", e.List.Epoch, "version", e.List.Version, "count", e.List.Count, "reason", e.Reason)
 	g.hub.Publish(control.Event{At: time.Now(), Kind: "list", Text: text})
-	if e.Kind == uplink.ListApplied {
+	switch e.Kind {
+	case uplink.ListApplied:
+		g.headAt.Store(int64(uptime()))
 		g.ctl.ListChanged()
+	case uplink.ListRefreshed:
+		g.headAt.Store(int64(uptime()))
 	}
 }
 
@@ -111,12 +136,26 @@ func (g *gateway) status() control.Status {
 		s.Faults = append(s.Faults, "list: "+err.Error())
 	} else if v.List != "" {
 		s.List.ListVersion = v
+		s.Faults = append(s.Faults, g.staleList(v, s.Clock)...)
 	}
 	for _, r := range g.readers {
 		s.Readers = append(s.Readers, r.status())
 	}
 	s.Stations = g.ctl.Status()
 	return s
+}
+
+// staleList warns of a list that is older than it may be: by the clock where it
+// is set, else by how long this daemon has run without a newer head.
+func (g *gateway) staleList(v session.ListVersion, now session.Stamp) []string {
+	age := now.Up - time.Duration(g.headAt.Load())
+	if now.Clock == session.ClockSynced {
+		age = now.Wall.Sub(v.IssuedAt)
+	}
+	if age <= g.cfg.List.MaxAge {
+		return nil
+	}
+	return []string{fmt.Sprintf("list: the newest head is %v old, more than list.max_age: does badgectl list watch run, and does the broker hold the list?", age.Round(time.Minute))}
 }
 
 // door is the gateway as the local door sees it.
