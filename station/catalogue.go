@@ -31,7 +31,7 @@ func Lookup(s session.Signal) (Cue, bool) {
 	var plain Cue
 	for line := range strings.Lines(catalogue) {
 		name, reason, row := parseRow(line)
-		if name != string(s.Name) {
+		if row == nil || name != string(s.Name) { // nil is a comment
 			continue
 		}
 		if reason == string(s.Reason) {

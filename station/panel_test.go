@@ -259,6 +259,12 @@ func TestCatalogueHasEveryReasonInEveryLanguage(t *testing.T) {
 	}
 }
 
+func TestNoSignalHasNoCue(t *testing.T) {
+	if cue, ok := station.Lookup(session.Signal{}); ok || cue != (station.Cue{}) {
+		t.Errorf("got %+v, %t, want nothing: the catalogue's comments are no rows", cue, ok)
+	}
+}
+
 func TestLookupFallsBack(t *testing.T) {
 	cue, ok := station.Lookup(session.Signal{Name: session.SignalRefused, Reason: "Sunspots", Language: "de"})
 	if ok || cue.Text != "Badge abgelehnt" || cue.Light == "" {
