@@ -130,3 +130,26 @@ func TestRelayThatDoesNotOpenIsTriedAgain(t *testing.T) {
 		}
 	})
 }
+
+func TestListThatCannotBeReadRefusesStrangersOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		c, stop := w.start(t, station(session.Charging, "garage"))
+		defer stop()
+		c.Meter("garage", session.Sample{})
+		c.Tap("hall", "AAAA0001")
+		time.Sleep(time.Minute)
+		w.mu.Lock()
+		w.unreadable = true
+		w.mu.Unlock()
+		c.ListChanged()
+		c.Tap("hall", "BBBB0001")
+		synctest.Wait()
+		if got := w.last(); got.Reason != session.ListUnreadable {
+			t.Errorf("got %q, want ListUnreadable", got.Reason)
+		}
+		c.Tap("hall", "AAAA0001")
+		synctest.Wait()
+		w.wantTrace(t, "Started", "garage true", "garage false", "Ended")
+	})
+}

@@ -17,7 +17,6 @@ import (
 
 	"badged/mifare"
 	"badged/session"
-	"badged/station"
 	"badged/uplink"
 )
 
@@ -97,18 +96,6 @@ type Station struct {
 	Plug           string // line name, "" where there is none
 	Select         string // line name, "" where there is none
 	Meter          Meter
-}
-
-// Meter is how a station is metered.
-type Meter struct {
-	Type         string // s0, modbus-tcp, modbus-rtu, none
-	Pin          string
-	PulsesPerKWh int
-	Address      string // host:port, or a serial device
-	Unit         int
-	Model        string
-	Baud         int // of a serial line
-	Parity       string
 }
 
 // Panel has the lines of the lights and the buzzer, and the display's bus; each may be "".
@@ -290,35 +277,6 @@ func (s stationTable) durations(sc *session.StationConfig) {
 		{s.RunTime, &sc.RunTime}, {s.ResumeWithin, &sc.ResumeWithin}, {s.ResumeWait, &sc.ResumeWait},
 	} {
 		*d.to = d.from.or(*d.to)
-	}
-}
-
-func (m meterTable) config(p *problems, at string) Meter {
-	out := Meter{
-		Type: p.oneOf(at+".type", m.Type, "none", "s0", "modbus-tcp", "modbus-rtu", "none"),
-		Pin:  m.Pin, PulsesPerKWh: m.PulsesPerKWh, Address: m.Address, Unit: m.Unit, Model: m.Model,
-	}
-	switch out.Type {
-	case "s0":
-		p.need(at+".pin", m.Pin, `the name of a line, such as "GPIO27"`)
-		out.PulsesPerKWh = int(p.within(at+".pulses_per_kwh", float64(m.PulsesPerKWh), 1000, 1, 100_000))
-	case "modbus-tcp":
-		p.need(at+".address", m.Address, `host and port, such as "192.0.2.7:502"`)
-	case "modbus-rtu":
-		p.need(at+".address", m.Address, `a serial device, such as "/dev/ttyUSB0"`)
-	}
-	if strings.HasPrefix(out.Type, "modbus-") {
-		m.modbus(p, at, &out)
-	}
-	return out
-}
-
-func (m meterTable) modbus(p *problems, at string, out *Meter) {
-	out.Unit = int(p.within(at+".unit", float64(m.Unit), 1, 1, 247))
-	out.Baud = int(p.within(at+".baud", float64(m.Baud), 9600, 300, 115200))
-	out.Parity = p.oneOf(at+".parity", m.Parity, "none", "none", "even", "odd")
-	if _, err := station.ParseModel(m.Model); err != nil {
-		p.add(at+".model", "%v", err)
 	}
 }
 
