@@ -117,7 +117,7 @@ func (c *Conn) options(ctx context.Context, b Broker, s Session) *mqtt.ClientOpt
 			if err != nil {
 				return nil, err
 			}
-			return &packetGuard{Conn: n}, nil
+			return newPacketGuard(n), nil
 		})
 	if s.WillTopic != "" {
 		o.SetBinaryWill(s.WillTopic, s.Will, 1, true)

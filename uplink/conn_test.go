@@ -153,25 +153,53 @@ func TestUnknownSchemesAreRefused(t *testing.T) {
 	}
 }
 
-func TestLongPacketsEndTheConnection(t *testing.T) {
-	for name, c := range map[string]struct {
-		in   []byte
-		want bool
-	}{
-		"short packets":              {[]byte{0xD0, 0, 0x30, 3, 'a', 'b', 'c', 0xD0, 0}, true},
-		"a packet of 200 KB":         {append([]byte{0x30, 0xC0, 0x9A, 0x0C}, make([]byte, 200_000)...), true},
-		"256 MB are promised":        {[]byte{0x30, 0xFF, 0xFF, 0xFF, 0x7F}, false},
-		"a length of five digits":    {[]byte{0x30, 0x80, 0x80, 0x80, 0x80, 0x01}, false},
-		"a long one after short one": {[]byte{0xD0, 0, 0x30, 0x80, 0x80, 0x20}, false},
+func TestLongMessagesAreCut(t *testing.T) {
+	long := append([]byte{0x30, 0xE0, 0xA7, 0x12}, make([]byte, 300_000)...)  // 300,000 = 0x60 + 0x27<<7 + 0x12<<14
+	short := append([]byte{0x30, 0x80, 0x80, 0x10}, make([]byte, 256<<10)...) // 262,144 = 0x10<<14
+	ping := []byte{0xD0, 0}
+	join := func(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
+	for name, c := range map[string]struct{ in, out []byte }{
+		"short packets":           {join(ping, []byte{0x30, 3, 'a', 'b', 'c'}, ping), join(ping, []byte{0x30, 3, 'a', 'b', 'c'}, ping)},
+		"just short enough":       {join(short, ping), join(short, ping)},
+		"a long one between":      {join(ping, long, ping), join(ping, short, ping)},
+		"two long ones":           {join(long, long), join(short, short)},
+		"a long one that is cut":  {long[:280_000], short},
+		"no message at all":       {nil, nil},
+		"a header that is cut":    {[]byte{0x30, 0x80}, nil},
+		"256 MB promised":         {join([]byte{0x30, 0xFF, 0xFF, 0xFF, 0x7F}, make([]byte, 256<<10)), short},
+		"a length of five digits": {[]byte{0x30, 0x80, 0x80, 0x80, 0x80, 0x01}, nil},
+		"a long SUBACK":           {[]byte{0x90, 0x80, 0x80, 0x20}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			here, there := net.Pipe()
 			go func() { _, _ = there.Write(c.in); there.Close() }()
-			got, err := io.ReadAll(uplink.Guard(here))
-			if ok := err == nil && bytes.Equal(got, c.in); ok != c.want {
-				t.Errorf("got %d bytes, %v, want whole: %t", len(got), err, c.want)
+			got, _ := io.ReadAll(uplink.Guard(here))
+			if !bytes.Equal(got, c.out) {
+				t.Errorf("got %d bytes, want %d", len(got), len(c.out))
 			}
 		})
+	}
+}
+
+// One retained message must not keep a gateway from its broker.
+func TestLongRetainedMessageIsRefusedAndRecordsFlow(t *testing.T) {
+	url := broker(t)
+	c := dial(t, url, "somebody")
+	for _, topic := range []string{uplink.ListTopics("desk").Head(), uplink.GatewayTopics("gw-1").Ack()} {
+		if err := c.Publish(t.Context(), topic, true, make([]byte, 300_000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := newMemory()
+	g := run(t, opts(url, m))
+	until(t, "the refusal", func() bool { return g.State().List.Refused > 0 && !g.Offline() })
+	m.record(3)
+	until(t, "the records", func() bool {
+		o, _ := m.Outbox(t.Context())
+		return o.Taken == 3
+	})
+	if g.State().Err != "" {
+		t.Errorf("got %q, want a connection that stays", g.State().Err)
 	}
 }
 

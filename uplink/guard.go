@@ -1,6 +1,7 @@
 package uplink
 
 import (
+	"bufio"
 	"fmt"
 	"net"
 )
@@ -9,46 +10,91 @@ import (
 // paho makes room for what the header promises before a byte of it is there.
 const maxPacket = 256 << 10
 
-// packetGuard reads along in the stream of packets and ends the connection at the
-// header of one that is too long (MQTT 3.1.1, 2.2.3).
+// packetGuard cuts messages that are too long to maxPacket, whose header it
+// rewrites (MQTT 3.1.1, 2.2.3). What is cut is right nowhere and so refused by
+// whoever takes its topic, which is acknowledged like any other; to end the
+// connection instead would let one retained message keep a gateway off its
+// broker. Other packets are never that long: there it ends the connection.
 type packetGuard struct {
 	net.Conn
-	body   int  // bytes left of the current packet
-	inside bool // its header has begun
-	digits int  // bytes of its remaining length so far
-	length int  // what they say
+	in     *bufio.Reader
+	header []byte // of the current packet, to be passed on
+	body   int    // bytes of the current packet to be passed on
+	excess int    // bytes of it behind them, to be dropped
 }
 
+func newPacketGuard(c net.Conn) *packetGuard { return &packetGuard{Conn: c, in: bufio.NewReader(c)} }
+
 // Read is net.Conn's.
-func (g *packetGuard) Read(b []byte) (int, error) {
-	n, err := g.Conn.Read(b)
-	for rest := b[:n]; len(rest) > 0; {
-		if g.body > 0 {
-			skip := min(g.body, len(rest))
-			g.body, rest = g.body-skip, rest[skip:]
-			continue
+func (g *packetGuard) Read(b []byte) (n int, err error) {
+	for len(g.header) == 0 && g.body == 0 {
+		if g.excess > 0 {
+			n, err := g.in.Discard(g.excess)
+			if g.excess -= n; err != nil {
+				return 0, err
+			}
 		}
-		if bad := g.header(rest[0]); bad != nil {
-			_ = g.Conn.Close()
-			return 0, bad
+		if err := g.next(); err != nil {
+			return 0, err
 		}
-		rest = rest[1:]
 	}
+	if len(g.header) > 0 {
+		n = copy(b, g.header)
+		g.header = g.header[n:]
+		return n, nil
+	}
+	n, err = g.in.Read(b[:min(len(b), g.body)])
+	g.body -= n
 	return n, err
 }
 
-func (g *packetGuard) header(c byte) error {
-	if !g.inside {
-		g.inside, g.digits, g.length = true, 0, 0
-		return nil
+// publish is the packet type of a message (MQTT 3.1.1, 2.2.1).
+const publish = 3
+
+// next reads the header of a packet.
+func (g *packetGuard) next() error {
+	first, err := g.in.ReadByte()
+	if err != nil {
+		return err
 	}
-	g.length |= int(c&0x7F) << (7 * g.digits)
-	g.digits++
-	if g.length > maxPacket || g.digits == 4 && c&0x80 != 0 {
-		return fmt.Errorf("broker sends a packet of more than %d bytes", maxPacket)
+	length, err := g.length()
+	if err != nil {
+		return err
 	}
-	if c&0x80 == 0 {
-		g.inside, g.body = false, g.length
+	if length > maxPacket && first>>4 != publish {
+		return g.refuse(fmt.Sprintf("a packet of type %d with %d bytes", first>>4, length))
 	}
-	return nil
+	g.body = min(length, maxPacket)
+	g.excess = length - g.body
+	g.header = append(g.header[:0], first)
+	for rest := g.body; ; {
+		digit := byte(rest & 0x7F)
+		if rest >>= 7; rest > 0 {
+			digit |= 0x80
+		}
+		g.header = append(g.header, digit)
+		if rest == 0 {
+			return nil
+		}
+	}
+}
+
+// length reads the remaining length: up to four digits to the base of 128.
+func (g *packetGuard) length() (length int, err error) {
+	for shift := 0; shift < 28; shift += 7 {
+		digit, err := g.in.ReadByte()
+		if err != nil {
+			return 0, err
+		}
+		length |= int(digit&0x7F) << shift
+		if digit&0x80 == 0 {
+			return length, nil
+		}
+	}
+	return 0, g.refuse("a length of more than four digits")
+}
+
+func (g *packetGuard) refuse(what string) error {
+	_ = g.Conn.Close()
+	return fmt.Errorf("broker sends %s", what)
 }
