@@ -36,10 +36,11 @@ type Outbox interface {
 }
 
 const (
-	inFlight     = 20          // Mosquitto's max_inflight_messages, the smallest there is
-	replayPause  = time.Second // between windows of records that a broker had before
-	standLongest = 24 * time.Hour
-	standGrace   = time.Minute // for the retained ack to arrive on a new connection
+	inFlight       = 20          // Mosquitto's max_inflight_messages, the smallest there is
+	telemetryPause = time.Minute // after telemetry that was sent could not be dropped
+	replayPause    = time.Second // between windows of records that a broker had before
+	standLongest   = 24 * time.Hour
+	standGrace     = time.Minute // for the retained ack to arrive on a new connection
 )
 
 // forwarder sends the ledger in order. It outlives connections.
@@ -155,7 +156,9 @@ func (f *forwarder) sendTelemetry(ctx context.Context, conn *Conn) (wait time.Du
 		return 0, fmt.Errorf("send telemetry: %w", err)
 	}
 	if err := f.out.DropTelemetry(ctx, batch[len(batch)-1].Seq); err != nil {
-		return 0, fmt.Errorf("drop telemetry: %w", err)
+		// It will go out twice; a full disk is no reason to leave the broker.
+		f.log.Warn("telemetry not dropped", "err", err)
+		return telemetryPause, nil
 	}
 	return 0, nil
 }

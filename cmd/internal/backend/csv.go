@@ -136,7 +136,23 @@ func readRow(fields, row []string) (session.Entry, error) {
 		e.Status = session.Accepted
 	}
 	e = normal(e)
-	return e, uplink.CheckEntry(e)
+	return e, errors.Join(uplink.CheckEntry(e), meant(e))
+}
+
+// meant refuses what a gateway would take and nobody can have meant.
+func meant(e session.Entry) error {
+	for _, s := range e.Services {
+		if s != session.Laundry && s != session.Charging {
+			return fmt.Errorf("service %q: want laundry or charging", s)
+		}
+	}
+	switch {
+	case !slices.Contains([]string{"", "de", "fr", "it", "en"}, e.Language):
+		return fmt.Errorf("language %q: want de, fr, it or en", e.Language)
+	case !e.ValidFrom.IsZero() && !e.ValidUntil.IsZero() && !e.ValidFrom.Before(e.ValidUntil):
+		return errors.New("validUntil is not after validFrom")
+	}
+	return nil
 }
 
 // normal is the one form of entries that mean the same.

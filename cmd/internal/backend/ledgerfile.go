@@ -185,10 +185,12 @@ func (l *ledgerFile) extend() (note string) {
 		if before == "" {
 			before = firstPrev
 		}
+		delete(l.ahead, rec.Seq)
 		if prevOf(rec.Record) != before {
+			// It keeps nothing from its place: the one that does follow may still come.
+			l.forks[fmt.Sprint(rec.Seq, rec.Hash)] = true
 			return "a record does not follow on the one before it"
 		}
-		delete(l.ahead, rec.Seq)
 		l.whole = append(l.whole, rec.Hash)
 	}
 }

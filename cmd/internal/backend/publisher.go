@@ -21,7 +21,7 @@ const (
 	maxSinceSize = 256 << 10 // bytes of theirs
 	maxKept      = 128       // deltas before the head that stay on the broker
 	shrinkShare  = 5         // a push that removes more than a fifth …
-	shrinkFloor  = 10        // … and more than this many badges wants force
+	shrinkFloor  = 2         // … and more than this many badges wants force
 )
 
 // ErrShrinks is what a push answers that would remove many badges at once.
@@ -115,8 +115,9 @@ func (p *Publisher) Push(ctx context.Context, entries []session.Entry, o PushOpt
 // held is the head that the broker has; raw is nil when it has none. It stays
 // watched.
 type held struct {
-	raw  []byte
-	head uplink.Head
+	raw     []byte
+	head    uplink.Head
+	foreign error // why it is no head by this key
 }
 
 func (p *Publisher) held(ctx context.Context, l *link) (held, error) {
@@ -125,10 +126,7 @@ func (p *Publisher) held(ctx context.Context, l *link) (held, error) {
 		return held{}, err
 	}
 	h, err := uplink.ParseHead(raw, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{p.key.Public()}}, string(p.store.topics))
-	if err != nil {
-		return held{}, fmt.Errorf("the broker's list is not signed by this key: %w", err)
-	}
-	return held{raw, h}, nil
+	return held{raw, h, err}, nil
 }
 
 // ours tells whether the broker's head is one of this store's. An older one is,
@@ -138,6 +136,8 @@ func (p *Publisher) ours(h held) error {
 	switch at := h.head.At().Compare(mine.At()); {
 	case h.raw == nil:
 		return nil
+	case h.foreign != nil:
+		return fmt.Errorf("%w, or none at all: %w", ErrMoved, h.foreign)
 	case at > 0, at == 0 && h.head.Digest != mine.Digest, h.head.Epoch != mine.Epoch:
 		return fmt.Errorf("%w: version %d.%d there, %d.%d here (is there a second publisher? If this store's state was lost, push with a new epoch)",
 			ErrMoved, h.head.Epoch, h.head.Version, mine.Epoch, mine.Version)

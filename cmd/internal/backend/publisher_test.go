@@ -32,6 +32,9 @@ func TestReadCSV(t *testing.T) {
 		"a field too few":  {"uid,status\n04A1B2C3\n", "line 2"},
 		"an open quote":    {"uid,account\n04A1B2C3,\"x\n", "line 2"},
 		"two errors":       {"uid\nx\n04A1B2C3\ny\n", "line 4"},
+		"unknown service":  {"uid,services\n04A1B2C3,cooking\n", `service "cooking"`},
+		"unknown language": {"uid,language\n04A1B2C3,xx\n", `language "xx"`},
+		"never valid":      {"uid,validFrom,validUntil\n04A1B2C3,2026-02-01T00:00:00Z,2026-01-01T00:00:00Z\n", "not after"},
 		"bad station name": {"uid,stations\n04A1B2C3,Waschküche\n", "line 2"},
 	} {
 		if _, err := backend.ReadCSV(strings.NewReader(c.in)); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -96,6 +99,9 @@ func TestPushes(t *testing.T) {
 	if h, n := verified(t, dir, b); n != 20_000 || h.Epoch != 1 || h.DeltasFrom != first.Version {
 		t.Errorf("after all: got %d.%d with %d badges", h.Epoch, h.Version, n)
 	}
+	if _, err := p.Push(t.Context(), nil, backend.PushOpts{}); !errors.Is(err, backend.ErrShrinks) {
+		t.Errorf("all gone: got %v, want ErrShrinks", err)
+	}
 	push(t, p, "uid\n", backend.PushOpts{Force: true})
 	if _, n := verified(t, dir, b); n != 0 {
 		t.Errorf("empty list: got %d badges, want none", n)
@@ -140,6 +146,28 @@ func TestAStoreThatWasLostNeedsANewEpoch(t *testing.T) {
 	}
 }
 
+// Whoever may write the topic must not lock out who may sign.
+func TestANewEpochReplacesWhatIsNoHeadOfOurs(t *testing.T) {
+	dir, b := t.TempDir(), broker(t)
+	p := publisher(t, dir, b)
+	push(t, p, badges(0, 10), backend.PushOpts{})
+	c, err := uplink.Dial(t.Context(), b, uplink.Session{ClientID: "vandal"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Publish(t.Context(), uplink.ListTopics("desk").Head(), true, []byte("garbage")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Push(t.Context(), entries(t, badges(0, 11)), backend.PushOpts{}); !errors.Is(err, backend.ErrMoved) {
+		t.Errorf("got %v, want ErrMoved", err)
+	}
+	push(t, p, badges(0, 11), backend.PushOpts{NewEpoch: true})
+	if h, n := verified(t, dir, b); h.Epoch != 2 || n != 11 {
+		t.Errorf("got epoch %d with %d badges, want 2 with 11", h.Epoch, n)
+	}
+}
+
 func TestRepairGivesBackWhatTheBrokerLost(t *testing.T) {
 	dir, first := t.TempDir(), broker(t)
 	p := publisher(t, dir, first)
@@ -180,7 +208,7 @@ func (c *cutter) OnPublish(cl *mochi.Client, p packets.Packet) (packets.Packet, 
 }
 
 func TestAPushThatTheBrokerCutsCanBeRepeated(t *testing.T) {
-	for name, before := range map[string]string{"a snapshot": "", "deltas": badges(9000, 5)} {
+	for name, before := range map[string]string{"a snapshot": "", "deltas": badges(10, 5)} {
 		t.Run(name, func(t *testing.T) {
 			n := int64(1)
 			for cutPush(t, before, n) {

@@ -109,7 +109,11 @@ func (r *Receiver) Close() error {
 func (r *Receiver) Run(ctx context.Context, b BrokerOpts) error {
 	wait := time.Second
 	for ctx.Err() == nil {
+		began := time.Now()
 		err := r.connection(ctx, b)
+		if time.Since(began) > time.Minute {
+			wait = time.Second // it was a good connection
+		}
 		var disk *diskError
 		if errors.As(err, &disk) {
 			return err

@@ -142,6 +142,9 @@ func (p *Publisher) due(ctx context.Context) (bool, error) {
 	}
 	defer l.Close()
 	h, err := p.held(ctx, l)
+	if err == nil && h.foreign != nil {
+		err = p.ours(h)
+	}
 	if err != nil {
 		return false, err
 	}
