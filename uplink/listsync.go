@@ -208,6 +208,7 @@ func (s *listSync) refresh(ctx context.Context, to session.ListVersion) error {
 		return s.later(ctx, fmt.Errorf("refresh list: %w", err))
 	}
 	s.inForce = to
+	s.state.Last = "" // what was wrong before is over
 	s.report(ListEvent{ListRefreshed, to, nil})
 	return s.plan(ctx)
 }
@@ -300,6 +301,7 @@ func (s *listSync) advance(ctx context.Context) error {
 		return s.deadEnd(ctx, err)
 	}
 	s.way, s.inForce, s.noDeltas = nil, v, false
+	s.state.Last = "" // what was wrong before is over
 	s.report(ListEvent{ListApplied, v, nil})
 	return s.plan(ctx)
 }

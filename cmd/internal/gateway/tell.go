@@ -90,6 +90,15 @@ func (g *gateway) uplinkOpts(keys jose.JSONWebKeySet, commands uplink.Commands) 
 	}
 }
 
+// listChange is the body of ListChange telemetry.
+type listChange struct {
+	Kind    string `json:"kind"`
+	Epoch   uint64 `json:"epoch"`
+	Version uint64 `json:"version"`
+	Count   int    `json:"count"`
+	Text    string `json:"text"`
+}
+
 // listEvent hears what happens to the list.
 func (g *gateway) listEvent(e uplink.ListEvent) {
 	text := fmt.Sprintf("%s: version %d.%d, %d badges", e.Kind, e.List.Epoch, e.List.Version, e.List.Count)
@@ -99,6 +108,7 @@ func (g *gateway) listEvent(e uplink.ListEvent) {
 	}
 	log("list "+e.Kind, "epoch", e.List.Epoch, "version", e.List.Version, "count", e.List.Count, "reason", e.Reason)
 	g.hub.Publish(control.Event{At: time.Now(), Kind: "list", Text: text})
+	g.ctl.Report("ListChange", listChange{e.Kind, e.List.Epoch, e.List.Version, e.List.Count, text})
 	switch e.Kind {
 	case uplink.ListApplied:
 		g.headAt.Store(int64(uptime()))
