@@ -80,11 +80,17 @@ func stats(t testing.TB, l *cache.Ledger) cache.Stats {
 // verifyChain checks messages from the first record on, as a backend does.
 func verifyChain(t testing.TB, messages []session.Message) {
 	t.Helper()
+	if err := chained(messages); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func chained(messages []session.Message) error {
 	prev := strings.Repeat("0", 64)
 	for i, m := range messages {
 		canonical, err := jcs.Transform(m.Record)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		sum := sha256.Sum256(canonical)
 		var r struct {
@@ -92,13 +98,14 @@ func verifyChain(t testing.TB, messages []session.Message) {
 			Seq                uint64
 		}
 		if err := json.Unmarshal(m.Record, &r); err != nil {
-			t.Fatal(err)
+			return err
 		}
 		if r.Prev != prev || r.Seq != uint64(i+1) || r.Ledger != m.Ledger || m.Seq != r.Seq || hex.EncodeToString(sum[:]) != m.Hash {
-			t.Fatalf("got %+v with hash %s after %s, want a chain", r, m.Hash, prev)
+			return fmt.Errorf("got %+v with hash %s after %s, want a chain", r, m.Hash, prev)
 		}
 		prev = m.Hash
 	}
+	return nil
 }
 
 func TestRecordsAreAChain(t *testing.T) {
