@@ -11,7 +11,7 @@ PROGRAMS = ./cmd/badged ./cmd/badgectl
 
 export CGO_ENABLED = 1
 
-.PHONY: run test build check bench fuzz demo arm64 armhf armv6 install clean tools
+.PHONY: run test build check bench soak fuzz demo arm64 armhf armv6 install clean tools
 
 run: build
 	./bin/badgesim
@@ -36,6 +36,10 @@ check:
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./...
+
+# CUTS power cuts per database and kind of disk; 60 of them are in make test.
+soak:
+	go test -timeout 0 -v -run PowerCuts ./cache -cuts $${CUTS:-2500}
 
 fuzz:
 	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep ^Fuzz); do \
