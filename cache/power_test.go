@@ -42,7 +42,8 @@ func withPower(t *testing.T, d *cachetest.Disk, role string, promised int) strin
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestPowerChild$")
-	cmd.Env = append(os.Environ(), roleEnv+"="+role, "CACHE_DIR="+dir, fmt.Sprint("CACHE_PROMISED=", promised))
+	// The race detector holds up every exit for a second unless told not to.
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", roleEnv+"="+role, "CACHE_DIR="+dir, fmt.Sprint("CACHE_PROMISED=", promised))
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("%s: %v: %s", role, err, out)
