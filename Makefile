@@ -37,7 +37,7 @@ check:
 bench:
 	go test -run '^$$' -bench . -benchmem ./...
 
-# CUTS power cuts per database and kind of disk; 60 of them are in make test.
+# CUTS power cuts per database and kind of disk; 20 of them are in make test.
 soak:
 	go test -timeout 0 -v -run PowerCuts ./cache -cuts $${CUTS:-2500}
 

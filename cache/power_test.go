@@ -20,7 +20,7 @@ import (
 )
 
 // cuts is how many power cuts a test makes of each kind of disk.
-var cuts = flag.Int("cuts", 60, "power cuts per test and model of the disk")
+var cuts = flag.Int("cuts", 20, "power cuts per test and model of the disk")
 
 // lives is how many cuts one ledger or list lives through.
 const lives = 10

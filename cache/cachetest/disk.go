@@ -18,8 +18,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
-	"syscall"
-	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
@@ -29,10 +27,9 @@ const sector = 512
 
 // Model is what a disk does with what is not synced.
 type Model struct {
-	Keep  float64       // chance of an unsynced sector to survive a cut, 0 to 1
-	Lies  bool          // fsync does nothing
-	Delay time.Duration // that every fsync takes
-	Seed  uint64        // of all that is random
+	Keep float64 // chance of an unsynced sector to survive a cut, 0 to 1
+	Lies bool    // fsync does nothing
+	Seed uint64  // of all that is random
 }
 
 // Disk is a flat folder of files. All its methods may be called from any
@@ -48,11 +45,7 @@ type Disk struct {
 	synced  map[string]*node // as a cut leaves them for certain
 	pending []change         // from synced to names, in order
 	frozen  bool
-	left    int           // changes until the cut, 0 for none
-	fault   syscall.Errno // answer to every change
-	full    bool          // nothing grows
-	changes int
-	syncs   int
+	left    int // changes until the cut, 0 for none
 }
 
 // change is one of the folder, all or nothing.
@@ -80,34 +73,6 @@ func (d *Disk) Cut() {
 	d.frozen = true
 }
 
-// Break answers every change with an error, such as EIO or EROFS, until Break(0).
-func (d *Disk) Break(e syscall.Errno) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.fault = e
-}
-
-// Slow makes every fsync take that long from now on.
-func (d *Disk) Slow(delay time.Duration) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.model.Delay = delay
-}
-
-// Fill makes a disk on which no file can grow, until Fill(false).
-func (d *Disk) Fill(full bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.full = full
-}
-
-// Counts returns how many changes and, of them, syncs were asked for so far.
-func (d *Disk) Counts() (changes, syncs int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.changes, d.syncs
-}
-
 // Survive turns the disk into what is found after the cut. It must not be
 // mounted.
 func (d *Disk) Survive() {
@@ -127,7 +92,7 @@ func (d *Disk) Survive() {
 		names[name], nodes[n.ino] = found, found
 	}
 	d.nodes, d.names, d.synced = nodes, names, clone(names)
-	d.pending, d.frozen, d.left, d.fault, d.full = nil, false, 0, 0, false
+	d.pending, d.frozen, d.left = nil, false, 0
 }
 
 func clone(names map[string]*node) map[string]*node {
@@ -147,16 +112,13 @@ func sortedNames(names map[string]*node) []string {
 	return out
 }
 
-// alter makes a change unless the disk is cut or broken.
+// alter makes a change unless the disk is cut.
 func (d *Disk) alter(do func()) fuse.Status {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.changes++
 	switch {
 	case d.frozen:
 		return fuse.EIO
-	case d.fault != 0:
-		return fuse.Status(d.fault)
 	case d.left == 1:
 		d.frozen = true
 		if d.rnd.IntN(2) == 0 {
@@ -178,13 +140,8 @@ func (d *Disk) alterDir(c change) fuse.Status {
 	})
 }
 
-// syncing makes what do does durable, as slowly as the disk is.
+// syncing makes what do does durable.
 func (d *Disk) syncing(do func()) fuse.Status {
-	d.mu.Lock()
-	d.syncs++
-	delay := d.model.Delay
-	d.mu.Unlock()
-	time.Sleep(delay)
 	return d.alter(func() {
 		if !d.model.Lies {
 			do()
