@@ -37,6 +37,8 @@ type Config struct {
 	State    string // the folder of the databases
 	PlainUID bool   // records carry UIDs as they are, not as HMACs
 	SiteKey  string // file with the HMAC's key; "" makes one in State
+	// Retention is how long records stay that the backend has acknowledged.
+	Retention time.Duration
 	// MaxSessionsPerAccount is 0 for no limit.
 	MaxSessionsPerAccount int
 
@@ -147,6 +149,7 @@ func (f *file) config(p *problems, dir string) Config {
 		State:                 beside(dir, p.need("gateway.state", f.Gateway.State, `a folder, such as "/var/lib/badged"`)),
 		PlainUID:              p.oneOf("gateway.uid", f.Gateway.UID, "hmac", "hmac", "plain") == "plain",
 		SiteKey:               beside(dir, f.Gateway.SiteKey),
+		Retention:             p.longer("gateway.retention", f.Gateway.Retention.or(400*24*time.Hour), 24*time.Hour),
 		MaxSessionsPerAccount: int(p.within("gateway.max_sessions_per_account", float64(f.Gateway.MaxPerUser), 0, 0, 1000)),
 		Broker:                f.Broker.config(p, dir),
 		List: ListConfig{

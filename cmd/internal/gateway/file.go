@@ -19,15 +19,16 @@ type file struct {
 }
 
 type gatewayTable struct {
-	ID         string `toml:"id"`
-	Site       string `toml:"site"`
-	Billing    string `toml:"billing"`
-	Language   string `toml:"language"`
-	Timezone   string `toml:"timezone"`
-	State      string `toml:"state"`
-	UID        string `toml:"uid"`
-	SiteKey    string `toml:"site_key"`
-	MaxPerUser int    `toml:"max_sessions_per_account"`
+	ID         string   `toml:"id"`
+	Site       string   `toml:"site"`
+	Billing    string   `toml:"billing"`
+	Language   string   `toml:"language"`
+	Timezone   string   `toml:"timezone"`
+	State      string   `toml:"state"`
+	UID        string   `toml:"uid"`
+	SiteKey    string   `toml:"site_key"`
+	MaxPerUser int      `toml:"max_sessions_per_account"`
+	Retention  duration `toml:"retention"`
 }
 
 type brokerTable struct {

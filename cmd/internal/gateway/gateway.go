@@ -101,10 +101,10 @@ func (g *gateway) open() error {
 	if err := g.visits.load(filepath.Join(state, "cards")); err != nil {
 		g.log.Warn("kinds of cards not read", "err", err)
 	}
-	for _, lost := range []string{ledger.Recovered(), g.list.Recovered()} {
+	for what, lost := range map[string]string{"ledger": ledger.Recovered(), "list": g.list.Recovered()} {
 		if lost != "" {
-			g.log.Error("database replaced", "why", lost)
-			g.faults.set("database", lost)
+			g.log.Error("database replaced", "which", what, "why", lost)
+			g.faults.set(what+" replaced", lost)
 		}
 	}
 	return nil
@@ -200,35 +200,4 @@ func (g *gateway) runStation(ctx context.Context, tasks *errgroup.Group, s Stati
 			})
 		})
 	}
-}
-
-// housekeeping does what can wait: tidying the list in slices, forgetting old
-// records, and telling the panel how the gateway is.
-func (g *gateway) housekeep(ctx context.Context) error {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	keeper := g.newTimekeeper()
-	for {
-		g.keepTime(ctx, keeper)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			g.panel.Show(session.Signal{Name: g.mood()})
-			if _, err := g.list.Tidy(ctx); err != nil && ctx.Err() == nil {
-				g.log.Warn("list not tidied", "err", err)
-			}
-		}
-	}
-}
-
-// mood is what the panel shows between signals.
-func (g *gateway) mood() session.SignalName {
-	if len(g.faults.all()) > 0 {
-		return session.SignalFault
-	}
-	if g.up.Offline() {
-		return session.SignalOffline
-	}
-	return session.SignalReady
 }

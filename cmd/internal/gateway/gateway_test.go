@@ -401,3 +401,23 @@ func TestListThatIsTooOldIsSaid(t *testing.T) {
 		}
 	}
 }
+
+// Damaged files at the start are put aside and said; taps go on.
+func TestDamagedDatabasesDoNotKeepTheDoorShut(t *testing.T) { // T9
+	h := newHouse(t, nowhere)
+	if err := os.MkdirAll(h.cfg.State, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"ledger.db", "list.db"} {
+		if err := os.WriteFile(filepath.Join(h.cfg.State, name), []byte(strings.Repeat("no database ", 1000)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.start()
+	h.eventually("the files put aside in the status", func(s control.Status) bool {
+		return len(s.Faults) > 0 && strings.Contains(strings.Join(s.Faults, " "), "damaged")
+	})
+	if got := h.decide("04A1B2C3"); got.Reason != string(session.NoList) {
+		t.Errorf("got %+v, want a decision", got)
+	}
+}
