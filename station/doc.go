@@ -1,3 +1,3 @@
-// Package station is what the station can do: close a relay, count a meter,
+// Package station is what the station can do: drive a line, count a meter,
 // show people a signal. It decides nothing.
 package station
