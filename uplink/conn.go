@@ -28,7 +28,7 @@ type Session struct {
 	// that takes nothing is noticed within the second, one that is silent within
 	// about one and a half of the first.
 	KeepAlive, WriteTimeout, ConnectTimeout time.Duration
-	// Buffer is how many messages wait for Next; 256 unless set. It must exceed what
+	// Buffer is how many messages wait in Messages; 256 unless set. It must exceed what
 	// the broker sends without PUBACK (Mosquitto: 20).
 	Buffer int
 }
