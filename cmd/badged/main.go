@@ -44,7 +44,7 @@ func main() {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Vars{"version": version})
 	if err := run(ctx, c, os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "badged:", err)
-		os.Exit(exitCode(err))
+		os.Exit(gateway.ExitCode(err))
 	}
 }
 
@@ -94,12 +94,4 @@ func exitUsage(code int) {
 		code = 2
 	}
 	os.Exit(code)
-}
-
-func exitCode(err error) int {
-	var bad *gateway.ConfigError
-	if errors.As(err, &bad) {
-		return gateway.ExitConfig
-	}
-	return 1
 }

@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -72,7 +71,7 @@ func main() {
 		kong.UsageOnError(), kong.Exit(exitUsage), kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Vars{"version": version, "desk": control.DeskDir()})
 	if err := k.Run(&env{ctx, os.Stdout, os.Stderr}); err != nil {
 		fmt.Fprintln(os.Stderr, "badgesim:", err)
-		os.Exit(exitCode(err))
+		os.Exit(gateway.ExitCode(err))
 	}
 }
 
@@ -88,14 +87,6 @@ func exitUsage(code int) {
 		code = 2
 	}
 	os.Exit(code)
-}
-
-func exitCode(err error) int {
-	var bad *gateway.ConfigError
-	if errors.As(err, &bad) {
-		return gateway.ExitConfig
-	}
-	return 1
 }
 
 func logger(w io.Writer, verbose bool) *slog.Logger {
