@@ -214,7 +214,8 @@ func (l *loop) publish(out Outcome, it item) {
 	l.c.d.Changed()
 }
 
-// refuse tells that a start could not be written: nothing has happened.
+// refuse tells that a start came to nothing: it could not be written, or the
+// relay did not close.
 func (l *loop) refuse(out Outcome, it item, why Reason) {
 	told := Outcome{}
 	for _, d := range out.Decisions {
@@ -280,6 +281,11 @@ func (l *loop) started(err error) {
 	case err == nil:
 		l.state = l.state.adopt(t.next, t.out.Station, t.out.Reader)
 		l.drive()
+		if !l.state.Relay(t.out.Station) {
+			// The relay does not obey: the session has ended already.
+			l.refuse(t.out, t.item, StationFaulted)
+			break
+		}
 		l.publish(t.out, t.item)
 		if t.item.gen != l.c.listGen.Load() {
 			l.c.ListChanged()

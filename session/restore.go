@@ -64,6 +64,10 @@ func (s *step) wake(c StationConfig, st *station) {
 	}
 	pulses := c.Meter && !c.MeterPower
 	if same {
+		// Whoever has just started it may still stand there and tap once more.
+		if age := t.age(s.now.Up); age < startDeadTime {
+			st.kill(t.UID, s.now.Up, startDeadTime-age)
+		}
 		if pulses && s.now.Up-st.At.Up > pulseGap {
 			t.mark(ReviewEstimated)
 		}

@@ -67,6 +67,7 @@ type Decision struct {
 	Action        Action
 	Station       string // "" when the tap reached none
 	TransactionID string // of the session started, stopped or in the way
+	Energy        int64  // Wh used, of a session that the tap ended
 	Account       string // of the badge; "" when unknown
 	Language      string
 	List          ListVersion

@@ -25,7 +25,7 @@ type CardRefused struct {
 }
 
 func (e CardRefused) apply(s *step) {
-	s.refuse(Decision{Reader: e.Reader, UID: e.UID, Card: e.Card, Reason: e.Reason, Status: Invalid})
+	s.refuse(Decision{Reader: e.Reader, UID: e.UID, Card: e.Card, Reason: e.Reason})
 }
 
 // ButtonPressed says that a select button at a reader was pressed: one of a
@@ -231,6 +231,7 @@ func (s *step) do(e BadgeTapped, o option) {
 			why.reason = StoppedMasterPass
 		}
 		st.kill(e.UID, s.now.Up, deadTime)
+		d.Energy = st.Session.Now.WattHours() - st.Session.Start.WattHours()
 		s.end(c, st, why)
 		s.decide(d)
 	case actionDeauthorize:

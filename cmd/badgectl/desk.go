@@ -49,7 +49,7 @@ func (t *tapCmd) Run(e *env) error {
 	tapped := make(chan error, 1)
 	ready := func() { go func() { tapped <- t.hold(ctx, e, cancel) }() }
 	err := e.gateway().Watch(ctx, ready, func(ev control.Event) error {
-		if ev.Kind != "decision" || !t.mine(ev) {
+		if ev.Kind != "decision" && ev.Kind != "enrolled" || !t.mine(ev) {
 			return nil
 		}
 		got = ev
@@ -64,7 +64,7 @@ func (t *tapCmd) Run(e *env) error {
 	return e.print(t.result(got), func(w io.Writer) { printTap(w, t.result(got), got) })
 }
 
-var errNoDecision = errors.New("the gateway decided nothing: look at badgectl status for the reader")
+var errNoDecision = errors.New("the gateway decided nothing\nhint: look at badgectl status for the reader; a badge that left less than a second ago still counts as there")
 
 // hold asks the world; an error there ends the wait for a decision.
 func (t *tapCmd) hold(ctx context.Context, e *env, cancel context.CancelFunc) error {
@@ -99,7 +99,7 @@ func (t *tapCmd) mine(ev control.Event) bool {
 	if t.Reader != "" && ev.Reader != t.Reader {
 		return false
 	}
-	return t.uidOf(ev) != "" || ev.UID == "" || len(t.UIDs) > 1
+	return t.uidOf(ev) != "" || ev.UID == "" && ev.Reader != "" || len(t.UIDs) > 1
 }
 
 func (t *tapCmd) uidOf(ev control.Event) string {

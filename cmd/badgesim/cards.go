@@ -45,10 +45,10 @@ func virtualCard(c control.Card) (mifaretest.PICC, error) {
 	if err != nil {
 		return nil, err
 	}
-	spec.UID, spec.RandomUID = uid, false
-	if c.Type == "" && uid.Len() > 4 && spec.ATQA[0]&0xC0 == 0 {
-		spec.ATQA[0] |= byte((uid.Len()-4)/3) << 6 // the UID's size: 40 double, 80 triple
+	if len(spec.ATQA) == 2 && uid.Len() != spec.UID.Len() {
+		spec.ATQA[0] = spec.ATQA[0]&0x3F | byte((uid.Len()-4)/3)<<6 // the UID's size: 40 double, 80 triple
 	}
+	spec.UID, spec.RandomUID = uid, false
 	if err := override(&spec, c); err != nil {
 		return nil, err
 	}

@@ -111,7 +111,7 @@ func (d *demo) story() []storyStep {
 func (d *demo) comesUp(ctx context.Context) error {
 	return d.await(ctx, "a status with the list in force", func() bool {
 		s, ok := d.heard.status()
-		return ok && s.List.Version > 0
+		return ok && s.List.Version > 0 && readersReady(s)
 	})
 }
 
@@ -199,7 +199,7 @@ func (d *demo) killed(ctx context.Context) error {
 	err := d.await(ctx, "a new gateway process that is online", func() bool {
 		s, ok := d.heard.status()
 		n, at := d.gateway.started()
-		return n > before && ok && s.Started.After(at)
+		return n > before && ok && s.Started.After(at) && readersReady(s)
 	})
 	if err != nil {
 		return err

@@ -238,11 +238,22 @@ func (d desk) tap(args ...string) (r tapResult) {
 	return r
 }
 
-// hasList tells whether the list is in force.
+// hasList tells whether the list is in force and the readers read.
 func (d desk) hasList() bool {
 	out, err := d.ctl("status", "--json")
-	var s struct{ List struct{ Version int } }
-	return err == nil && json.Unmarshal([]byte(out), &s) == nil && s.List.Version > 0
+	var s struct {
+		List    struct{ Version int }
+		Readers []struct{ State string }
+	}
+	if err != nil || json.Unmarshal([]byte(out), &s) != nil {
+		return false
+	}
+	for _, r := range s.Readers {
+		if r.State != "ready" {
+			return false
+		}
+	}
+	return s.List.Version > 0
 }
 
 func TestWholeGatewayWithMosquitto(t *testing.T) {

@@ -56,7 +56,7 @@ func (d *desk) tellWhenReady(ctx context.Context, out io.Writer) {
 	door := control.NewClient(d.socket)
 	for end := time.Now().Add(readyTimeout); ctx.Err() == nil && time.Now().Before(end); {
 		var s control.Status
-		if door.Get(ctx, "/v1/status", &s) == nil && (s.List.Version > 0 || !d.own) {
+		if door.Get(ctx, "/v1/status", &s) == nil && (s.List.Version > 0 || !d.own) && readersReady(s) {
 			break
 		}
 		select {
@@ -158,4 +158,13 @@ func (p *process) started() (n int, last time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.starts, p.last
+}
+
+func readersReady(s control.Status) bool {
+	for _, r := range s.Readers {
+		if r.State != "ready" {
+			return false
+		}
+	}
+	return len(s.Readers) > 0
 }

@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	// maxPath is what sun_path holds beside its final zero (unix(7)).
-	maxPath = 107
+	// maxPath is what sun_path holds beside its final zero (unix(7)), less the
+	// ".new" that a socket has at first.
+	maxPath = 107 - 4
 	// stopTimeout is what requests in progress get at the end.
 	stopTimeout = time.Second
 	// headerTimeout ends a caller who connects and says nothing.
@@ -70,7 +71,7 @@ func listen(path string) (net.Listener, func(), error) {
 		unlock()
 		return nil, nil, err
 	}
-	return l, unlock, nil
+	return l, func() { os.Remove(path); unlock() }, nil
 }
 
 func lock(path string) (unlock func(), err error) {
@@ -97,11 +98,17 @@ func replace(path string) (net.Listener, error) {
 			return nil, err
 		}
 	}
-	l, err := net.Listen("unix", path)
+	// It gets its name last: nobody finds it before its mode is right.
+	fresh := path + ".new"
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: fresh})
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(path, 0o660); err != nil {
+	l.SetUnlinkOnClose(false)
+	if err := errors.Join(os.Chmod(fresh, 0o660), os.Rename(fresh, path)); err != nil {
 		l.Close()
 		return nil, err
 	}

@@ -136,7 +136,7 @@ func (g *gateway) decide(name session.CommandName) order {
 		case d.Reason == session.NoStation:
 			r.Error = fmt.Sprintf("no station %.64q at this gateway", a.Station)
 		case d.Reason != "":
-			r.Error = fmt.Sprintf("%s refused: %s", name, d.Reason)
+			r.Error = string(name) + " refused"
 		}
 		if d.TransactionID != "" {
 			r.Result = map[string]string{"station": d.Station, "transactionId": d.TransactionID}

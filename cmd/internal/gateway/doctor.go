@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"badged/cmd/internal/control"
@@ -197,7 +199,11 @@ func checkFaults(p patient) control.Check {
 	if h.Faults == 0 {
 		return fine("none in %d polls", h.Polls)
 	}
-	last := fmt.Sprintf("%d in %d polls, repaired by %v", h.Faults, h.Polls, h.Recoveries)
+	var by []string
+	for _, step := range slices.Sorted(maps.Keys(h.Recoveries)) {
+		by = append(by, fmt.Sprintf("%s (%d)", step, h.Recoveries[step]))
+	}
+	last := fmt.Sprintf("%d in %d polls, repaired by %s", h.Faults, h.Polls, strings.Join(by, ", "))
 	var f *reader.Fault
 	if errors.As(h.Err, &f) {
 		return warn(f.Hint(), "%s; the last one %s ago: %v", last, h.ErrAge.Round(1e9), f)

@@ -94,6 +94,7 @@ func TestDoctorNamesWhatIsWrong(t *testing.T) {
 func TestDoctorOfMissingWires(t *testing.T) {
 	h := newHouse(t, nowhere)
 	h.hw.noChip = fmt.Errorf("no SPI device on this board\nhint: put dtparam=spi=on into config.txt")
+	h.deaf = true
 	h.start()
 	h.eventually("the reader's state", func(s control.Status) bool { return len(s.Readers) > 0 && s.Readers[0].Error != "" })
 	wantLine(t, h.examine(control.Examination{}), "FAIL wires: no SPI device on this board; ", "dtparam=spi=on")

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -112,6 +113,7 @@ type house struct {
 	key  jose.JSONWebKey
 	ctl  *control.Client
 	ends chan error
+	deaf bool // the reader does not work at the start
 }
 
 func newHouse(t *testing.T, broker string) *house {
@@ -160,7 +162,13 @@ func (h *house) start() {
 			h.t.Error("gateway did not stop within 10 s")
 		}
 	})
-	h.eventually("an open door", func(control.Status) bool { return true })
+	h.eventually("an open door", h.working)
+}
+
+// working tells that the door is open and that the reader reads, unless it is not
+// meant to: a badge that lies there when it begins to is not shown.
+func (h *house) working(s control.Status) bool {
+	return h.deaf || !slices.ContainsFunc(s.Readers, func(r control.ReaderStatus) bool { return r.State != "ready" })
 }
 
 func (h *house) eventually(what string, holds func(control.Status) bool) {
@@ -252,6 +260,7 @@ func TestDeadBusIsAStateNotAnEnd(t *testing.T) {
 			}
 			f.For = time.Hour
 			h.hw.chip.Inject(f)
+			h.deaf = true
 			h.start()
 			h.eventually("reader lost, with its reason", func(s control.Status) bool {
 				return len(s.Faults) > 0 && strings.HasPrefix(s.Faults[0], "reader hall: ") && s.Readers[0].Error != ""
@@ -268,6 +277,7 @@ func TestDeadBusIsAStateNotAnEnd(t *testing.T) {
 func TestMissingDeviceIsOpenedWhenItComes(t *testing.T) {
 	h := newHouse(t, nowhere)
 	h.hw.noChip = errors.New("no /dev/spidev0.0")
+	h.deaf = true
 	h.start()
 	h.eventually("the missing device in the status", func(s control.Status) bool {
 		return len(s.Readers) == 1 && s.Readers[0].State == "lost" && strings.Contains(s.Readers[0].Error, "spidev0.0")
@@ -419,5 +429,22 @@ func TestDamagedDatabasesDoNotKeepTheDoorShut(t *testing.T) { // T9
 	})
 	if got := h.decide("04A1B2C3"); got.Reason != string(session.NoList) {
 		t.Errorf("got %+v, want a decision", got)
+	}
+}
+
+// A badge left on the reader must not act when the gateway comes back.
+func TestBadgeThatWasLeftDoesNotActAtAStart(t *testing.T) {
+	broker := mqttBroker(t, new(auth.AllowHook), nil)
+	h := newHouse(t, broker)
+	h.push(broker, "uid,account\n04A1B2C3,r-1\n")
+	go h.hw.badge("04A1B2C3", 1500*time.Millisecond)
+	h.start()
+	h.eventually("the list", func(s control.Status) bool { return s.List.Version == 1 })
+	time.Sleep(2 * time.Second) // the badge has gone
+	if on, moves := h.hw.relay(); on || moves != 0 {
+		t.Errorf("relay %t after %d moves, want none", on, moves)
+	}
+	if got := h.decide("04A1B2C3"); got.Status != "Accepted" || got.TransactionID == "" {
+		t.Errorf("got %+v, want a start once it is shown", got)
 	}
 }

@@ -68,7 +68,7 @@ func (p *power) boot(c *clock) {
 		p.stop = func() {}
 	}
 	p.t.Cleanup(func() { p.stop() })
-	p.eventually("an open door", func(s control.Status) bool { return s.Clock.BootID == c.bootID })
+	p.eventually("an open door", func(s control.Status) bool { return s.Clock.BootID == c.bootID && p.working(s) })
 }
 
 func (p *power) off() {

@@ -12,6 +12,7 @@ import (
 	"badged/cmd/internal/control"
 	"badged/mifare"
 	"badged/reader"
+	"badged/session"
 )
 
 // badgeReader turns what one MFRC522 sees into taps and refusals.
@@ -21,6 +22,7 @@ type badgeReader struct {
 
 	// The reader's goroutine has these for itself.
 	port    io.Closer         // of the wires that are open
+	began   time.Time         // when the driver told that it works
 	missing time.Time         // since when they cannot be opened
 	mishaps map[string]mishap // faults that were repaired, by what helped
 
@@ -132,6 +134,10 @@ func (r *badgeReader) tell(f readerFault) {
 func (r *badgeReader) handle(e reader.Event) {
 	switch e := e.(type) {
 	case reader.Tap:
+		if time.Since(r.began) < r.cfg.Poll/2 {
+			r.foundThere(e)
+			return
+		}
 		r.tap(e)
 	case reader.Removed:
 		r.hub.Publish(control.Event{At: time.Now(), Kind: "removed", Reader: r.cfg.Name, UID: masked(e.Card.UID)})
@@ -153,6 +159,8 @@ func (r *badgeReader) handle(e reader.Event) {
 // begun tells on which chip the reader works; one that is no MFRC522, or not a
 // sound one, is kept in telemetry.
 func (r *badgeReader) begun(e reader.Started) {
+	r.began = time.Now()
+	r.up.StatusChanged()
 	if !r.missing.IsZero() {
 		r.back(time.Since(r.missing))
 		r.missing = time.Time{}
@@ -163,6 +171,15 @@ func (r *badgeReader) begun(e reader.Started) {
 	}
 	r.log.Warn("reader started", "reader", r.cfg.Name, "chip", e.Chip, "self_test", e.SelfTest)
 	r.tell(readerFault{Fault: "chip", Error: e.Chip + ", self test: " + e.SelfTest})
+}
+
+// foundThere refuses the cards that lay in the field when the reader began to
+// work, which it tells in one poll: nobody has shown them since, and a badge left
+// on the reader must not act again after a restart.
+func (r *badgeReader) foundThere(t reader.Tap) {
+	chosen := r.choose(t)
+	r.keep(chosen)
+	r.ctl.Refuse(r.cfg.Name, session.IDToken(chosen.Card.UID.String()), session.DeadTime, said(chosen))
 }
 
 // mishap counts what was repaired in one way and not told yet.

@@ -87,7 +87,7 @@ func makeSiteKey(path string) ([]byte, error) {
 func loadKeys(what, path string) (keys jose.JSONWebKeySet, err error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return keys, fmt.Errorf("%s: %w\nhint: badgectl list keygen makes a pair; the public one belongs here", what, err)
+		return keys, fmt.Errorf("%s: %w\nhint: badgectl %s keygen makes a pair; the public one belongs here", what, err, strings.TrimSuffix(what, " keys"))
 	}
 	if err := json.Unmarshal(b, &keys); err != nil {
 		return keys, fmt.Errorf("%s %s: no JWK Set: %w", what, path, err)

@@ -25,7 +25,13 @@ func (r *relay) Set(on bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.out != nil {
-		return r.out.Set(on)
+		err := r.out.Set(on)
+		if err == nil {
+			return nil
+		}
+		// A line that fails is given back and taken anew: it may have gone with its chip.
+		r.out.Close()
+		r.out = nil
 	}
 	out, err := r.hw.Output(r.wire, on)
 	if err != nil {

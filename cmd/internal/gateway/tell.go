@@ -51,7 +51,7 @@ func (g *gateway) noteStorage(d session.Decision) {
 // signalOf is what the panel says of a decision, for those who watch. An order
 // that is no tap says nothing.
 func signalOf(d session.Decision, language string) session.Signal {
-	s := session.Signal{Reason: d.Reason, Reader: d.Reader, Station: d.Station, Language: language}
+	s := session.Signal{Reason: d.Reason, Reader: d.Reader, Station: d.Station, Language: language, Energy: d.Energy}
 	s.Name = map[session.Action]session.SignalName{
 		session.ActionStart: session.SignalStarted, session.ActionStop: session.SignalEnded,
 		session.ActionSelect: session.SignalSelected, session.ActionTest: session.SignalTest,
