@@ -321,6 +321,9 @@ func TestRelayThatDoesNotCloseEndsTheSession(t *testing.T) {
 		c.Tap("hall", "AAAA0001")
 		synctest.Wait()
 		w.wantTrace(t, "Started", "Ended")
+		if said := w.said[len(w.said)-1]; said.Reason != session.StationFaulted || said.Action != session.ActionNone {
+			t.Errorf("got %+v at last, want nobody told that it is on", said)
+		}
 		if got := c.Status()[0].Status; got != session.Faulted {
 			t.Errorf("got %s, want Faulted", got)
 		}

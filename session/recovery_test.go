@@ -118,9 +118,27 @@ func TestRestartOfTheDaemonIsNoPowerCut(t *testing.T) {
 	d.restart()
 	d.wantRelay("garage", true)
 	d.load("garage", reg, 6000, 10*time.Minute)
-	d.tap("AAAA0001")
+	if got := d.tap("AAAA0001"); got.Energy != int64(*reg)/1000 {
+		t.Errorf("got %d Wh told, want %d", got.Energy, *reg/1000)
+	}
 	if got := d.last(); got.Energy != int64(*reg)/1000 || len(got.Review) != 0 || got.Seconds != 1200 {
 		t.Errorf("got %d Wh in %d s with marks %q, want %d Wh in 1200 s without", got.Energy, got.Seconds, got.Review, *reg/1000)
+	}
+}
+
+func TestDeadTimeOfAStartSurvivesARestart(t *testing.T) {
+	d := newDesk(t, station(session.Charging, "garage"))
+	d.read("garage", 0, 0)
+	d.tap("AAAA0001")
+	d.tick(time.Second)
+	d.restart()
+	d.read("garage", 0, 0)
+	if got := d.tap("AAAA0001"); got.Reason != session.DeadTime {
+		t.Errorf("got %+v after a second, want DeadTime", got)
+	}
+	d.tick(10 * time.Second)
+	if got := d.tap("AAAA0001"); got.Action != session.ActionStop {
+		t.Errorf("got %+v after eleven, want a stop", got)
 	}
 }
 
