@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"maps"
+	"net"
 	"path"
 	"slices"
 	"strings"
@@ -148,6 +149,15 @@ func (s Station) check(p *problems, at string) {
 	}
 	if s.Meter.Type == "s0" && s.Kind == session.Laundry {
 		s.checkS0(p, at)
+	}
+	if _, _, err := net.SplitHostPort(s.Meter.Address); s.Meter.Type == "modbus-tcp" && err != nil {
+		p.add(at+".meter.address", `%q: want host and port, such as "192.0.2.7:502"`, s.Meter.Address)
+	}
+	if s.Kind == session.Laundry && s.IdleFor > s.MaxDuration {
+		p.add(at+".idle_for", "%v is longer than max_duration %v", s.IdleFor, s.MaxDuration)
+	}
+	if s.Kind == session.Laundry && s.Plug != "" {
+		p.add(at+".plug", "laundry has no plug; want it at a charging station")
 	}
 	if s.Kind == session.Laundry && s.EarliestEnd > s.MaxDuration {
 		p.add(at+".earliest_end", "%v is later than max_duration %v", s.EarliestEnd, s.MaxDuration)

@@ -97,6 +97,9 @@ func TestWrongConfigs(t *testing.T) {
 		{"device without its folder", `spi = "/dev/spidev0.0"`, `spi = "spidev0.0"`, "spi =", "reader[0].spi", "/dev/spidev0.0"},
 		{"password in the URL", `tls://broker`, `tls://bob:secret@broker`, "bob", "broker.url", "password_file"},
 		{"list that is always too old", `max_age = "30d"`, `max_age = "0s"`, "max_age", "list.max_age", "at least"},
+		{"meter without port", `address = "192.0.2.7:502"`, `address = "192.0.2.7"`, "address", "station[1].meter.address", "host and port"},
+		{"window longer than all", `idle_for = "8m"`, `idle_for = "7h"`, "idle_for", "station[0].idle_for", "max_duration"},
+		{"washer with a plug", `door_release = "10m"`, "door_release = \"10m\"\nplug = \"GPIO26\"", "plug", "station[0].plug", "no plug"},
 		{"key without cert", `cert = "gateway.pem"`, ``, "[broker]", "broker.cert", "together"},
 	} {
 		t.Run(tc.what, func(t *testing.T) {
