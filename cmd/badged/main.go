@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -40,7 +39,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal kills
 	var c cli
-	kong.Parse(&c, kong.Name("badged"), kong.Description(description), kong.UsageOnError(), kong.Exit(exitUsage),
+	kong.Parse(&c, kong.Name("badged"), kong.Description(description), kong.UsageOnError(), kong.Exit(gateway.ExitUsage),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Vars{"version": version})
 	if err := run(ctx, c, os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "badged:", err)
@@ -62,11 +61,7 @@ func run(ctx context.Context, c cli, out, errOut io.Writer) error {
 	}
 	cfg.Version = version
 	cfg.Socket = control.DaemonSocket(c.Socket)
-	level := slog.LevelInfo
-	if c.Verbose {
-		level = slog.LevelDebug
-	}
-	log := slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: level, ReplaceAttr: gateway.WithoutTime}))
+	log := gateway.NewLogger(errOut, c.Verbose)
 	board, err := openBoard(cfg, log)
 	if err != nil {
 		return err
@@ -86,12 +81,4 @@ func check(cfg gateway.Config, out io.Writer) error {
 	fmt.Fprintf(out, "%s: ok: gateway %s, %d readers, %d stations, list %s\n",
 		cfg.File, cfg.ID, len(cfg.Readers), len(cfg.Stations), cfg.List.Name)
 	return nil
-}
-
-// exitUsage gives wrong flags the exit code that other GNU programs give them.
-func exitUsage(code int) {
-	if code != 0 {
-		code = 2
-	}
-	os.Exit(code)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/url"
@@ -29,7 +28,7 @@ func (b *broker) Start() error {
 	if b.server != nil {
 		return nil
 	}
-	s := mqtt.New(&mqtt.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	s := mqtt.New(&mqtt.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err := s.AddHook(new(auth.AllowHook), nil); err != nil {
 		return fmt.Errorf("broker: %w", err)
 	}

@@ -14,24 +14,23 @@ import (
 // are those of its kind, as read off real cards; the UIDs are made up.
 type deskCard struct {
 	UID, Kind string // a kind of mifaretest
-	About     string
 }
 
 var deskCards = []deskCard{
-	{"04A1B2C3", "classic-1k", "Anna's badge: laundry and charging"},
-	{"9CFB136D", "classic-4k", "Anna's second badge, same account"},
-	{"30949AD1", "classic-1k", "Bruno's badge: laundry"},
-	{"044494C0228B80", "classic-ev1", "Claire's badge: charging"},
-	{"485FD82E", "classic-2k", "a lost badge, blocked"},
-	{"5A3C7E11", "classic-1k", "the caretaker's master badge"},
-	{"6B4D8F22", "classic-1k", "the technician's service badge"},
-	{"7C5E9033", "classic-1k", "a gym badge that its owner registered"},
-	{"8D6FA144", "classic-1k", "a badge that is on no list"},
-	{"0426DF47D83C80", "desfire-ev1", "a travel card, DESFire EV1"},
-	{"0437125BED7B80", "bank-emv", "a bank card"},
-	{"08E8419C", "phone-hce", "a phone with a wallet, its UID is random"},
-	{"5D97B4F5", "smartmx-classic", "a CPU card that also speaks Classic"},
-	{"04E7C36997FE79", "ntag21x", "an NTAG sticker"},
+	{"04A1B2C3", "classic-1k"},        // Anna's badge: laundry and charging
+	{"9CFB136D", "classic-4k"},        // Anna's second badge, same account
+	{"30949AD1", "classic-1k"},        // Bruno's badge: laundry
+	{"044494C0228B80", "classic-ev1"}, // Claire's badge: charging
+	{"485FD82E", "classic-2k"},        // a lost badge, blocked
+	{"5A3C7E11", "classic-1k"},        // the caretaker's master badge
+	{"6B4D8F22", "classic-1k"},        // the technician's service badge
+	{"7C5E9033", "classic-1k"},        // a gym badge that its owner registered
+	{"8D6FA144", "classic-1k"},        // a badge that is on no list
+	{"0426DF47D83C80", "desfire-ev1"}, // a travel card, DESFire EV1
+	{"0437125BED7B80", "bank-emv"},    // a bank card
+	{"08E8419C", "phone-hce"},         // a phone with a wallet, its UID is random
+	{"5D97B4F5", "smartmx-classic"},   // a CPU card that also speaks Classic
+	{"04E7C36997FE79", "ntag21x"},     // an NTAG sticker
 }
 
 // virtualCard makes a card for the field: of the kind that c names, else of the

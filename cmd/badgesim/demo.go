@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"time"
 
@@ -41,15 +40,14 @@ func runDemo(e *env, c *deskCmd) error {
 		return err
 	}
 	defer d.Close()
-	log := slog.New(slog.DiscardHandler)
 	noise := io.Discard
 	if c.Verbose {
-		log, noise = logger(e.err, true), e.err
+		noise = e.err
 	}
 	ctx, done := context.WithCancel(e.ctx)
 	defer done()
 	var verdict error
-	err = d.runWorld(ctx, c.worldFlags, "", log, func(ctx context.Context, w *world) error {
+	err = d.runWorld(ctx, c.worldFlags, "", worldLog(e, c.Verbose), func(ctx context.Context, w *world) error {
 		defer done() // the end of the story is the end of the world
 		w.lines.Weld(c.WeldRelay)
 		p := &demo{out: e.out, world: w, desk: d, gateway: &process{args: d.gatewayArgs(&deskCmd{}), out: noise}}

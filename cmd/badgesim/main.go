@@ -68,7 +68,7 @@ func main() {
 	context.AfterFunc(ctx, stop) // a second signal kills
 	var c cli
 	k := kong.Parse(&c, kong.Name("badgesim"), kong.Description(description),
-		kong.UsageOnError(), kong.Exit(exitUsage), kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Vars{"version": version, "desk": control.DeskDir()})
+		kong.UsageOnError(), kong.Exit(gateway.ExitUsage), kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Vars{"version": version, "desk": control.DeskDir()})
 	if err := k.Run(&env{ctx, os.Stdout, os.Stderr}); err != nil {
 		fmt.Fprintln(os.Stderr, "badgesim:", err)
 		os.Exit(gateway.ExitCode(err))
@@ -81,20 +81,12 @@ type env struct {
 	out, err io.Writer
 }
 
-// exitUsage gives wrong flags the exit code that other GNU programs give them.
-func exitUsage(code int) {
-	if code != 0 {
-		code = 2
+// worldLog is what the world does, for those who want to see it.
+func worldLog(e *env, verbose bool) *slog.Logger {
+	if !verbose {
+		return slog.New(slog.DiscardHandler)
 	}
-	os.Exit(code)
-}
-
-func logger(w io.Writer, verbose bool) *slog.Logger {
-	level := slog.LevelInfo
-	if verbose {
-		level = slog.LevelDebug
-	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: gateway.WithoutTime}))
+	return gateway.NewLogger(e.err, true)
 }
 
 // Run is the world alone: it goes on when the gateway dies.
@@ -104,12 +96,8 @@ func (c *worldCmd) Run(e *env) error {
 		return err
 	}
 	defer d.Close()
-	log := slog.New(slog.DiscardHandler)
-	if c.Verbose {
-		log = logger(e.err, true)
-	}
 	fmt.Fprintf(e.out, "world of %s; start its gateway with: badgesim gateway %s --config %s\n", d.dir, d.dir, d.config)
-	return d.runWorld(e.ctx, c.worldFlags, c.SPIConnect, log, nil)
+	return d.runWorld(e.ctx, c.worldFlags, c.SPIConnect, worldLog(e, c.Verbose), nil)
 }
 
 // Run is the gateway alone, with the world's hardware.
@@ -141,5 +129,5 @@ func (c *gatewayCmd) Run(e *env) error {
 		defer l.Close()
 		hw.spiListen = l.(*net.UnixListener)
 	}
-	return gateway.Run(e.ctx, cfg, hw, logger(e.err, c.Verbose))
+	return gateway.Run(e.ctx, cfg, hw, gateway.NewLogger(e.err, c.Verbose))
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/exec"
 	"runtime"
@@ -37,12 +36,8 @@ func (c *deskCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	log := slog.New(slog.DiscardHandler)
-	if c.Verbose {
-		log = logger(e.err, true)
-	}
 	defer d.Close()
-	return d.runWorld(e.ctx, c.worldFlags, "", log, func(ctx context.Context, _ *world) error {
+	return d.runWorld(e.ctx, c.worldFlags, "", worldLog(e, c.Verbose), func(ctx context.Context, _ *world) error {
 		go d.tellWhenReady(ctx, e.out)
 		return (&process{args: d.gatewayArgs(c), out: e.err}).run(ctx)
 	})

@@ -146,7 +146,7 @@ func (g *gateway) decide(name session.CommandName) order {
 }
 
 func (g *gateway) showItself(context.Context, orderArgs) (uplink.Reply, error) {
-	g.panel.Show(session.Signal{Name: session.SignalBlink})
+	g.blink()
 	return uplink.Reply{}, nil
 }
 

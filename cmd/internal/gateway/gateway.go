@@ -25,10 +25,6 @@ import (
 	"badged/uplink"
 )
 
-// ExitConfig is the exit code for a config that is wrong: restarting the daemon
-// cannot help (EX_CONFIG of sysexits.h).
-const ExitConfig = 78
-
 // gateway is a running one.
 type gateway struct {
 	cfg     Config

@@ -32,15 +32,6 @@ func (e *ConfigError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// ExitCode is how a program ends that Load or Run gave err.
-func ExitCode(err error) int {
-	var bad *ConfigError
-	if errors.As(err, &bad) {
-		return ExitConfig
-	}
-	return 1
-}
-
 // decodeProblems turns the TOML library's errors into ours.
 func decodeProblems(err error) []Problem {
 	var strict *toml.StrictMissingError

@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"strings"
 	"time"
 
@@ -200,17 +199,11 @@ func (d door) EnableStation(ctx context.Context, station string, on bool) error 
 
 // Blink makes the panel show where this gateway is.
 func (d door) Blink(context.Context) error {
-	d.panel.Show(session.Signal{Name: session.SignalBlink})
+	d.blink()
 	return nil
 }
 
+func (g *gateway) blink() { g.panel.Show(session.Signal{Name: session.SignalBlink}) }
+
 // Enrol waits for a badge to be registered.
 func (d door) Enrol(ctx context.Context) (control.Enrolment, error) { return d.enrol(ctx) }
-
-// WithoutTime drops the time from log lines: journald stamps them.
-func WithoutTime(groups []string, a slog.Attr) slog.Attr {
-	if len(groups) == 0 && a.Key == slog.TimeKey {
-		return slog.Attr{}
-	}
-	return a
-}
