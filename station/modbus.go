@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"math"
 	"sync"
 	"time"
 
 	"github.com/simonvetter/modbus"
 
 	"badged/session"
+	"badged/station/model"
 )
 
 // BusOpts says how a Modbus is reached.
@@ -80,7 +82,7 @@ func (b *Bus) close() error {
 
 // read is one meter's sample. An exception is an answer; any other error leaves
 // the bus, so that late bytes of it meet no later question.
-func (b *Bus) read(unit uint8, m Model) (Sample, error) {
+func (b *Bus) read(unit uint8, m model.Model) (Sample, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.isOpen {
@@ -97,15 +99,15 @@ func (b *Bus) read(unit uint8, m Model) (Sample, error) {
 	return s, err
 }
 
-func (b *Bus) sample(m Model) (s Sample, err error) {
-	mWh, err := b.quantity(m.energy)
+func (b *Bus) sample(m model.Model) (s Sample, err error) {
+	mWh, err := b.quantity(m.Energy)
 	if err != nil {
 		return s, fmt.Errorf("read energy: %w", err)
 	}
-	if s.Register, err = toEnergy(mWh); err != nil || m.power == nil {
+	if s.Register, err = toEnergy(mWh); err != nil || m.Power == nil {
 		return s, err
 	}
-	w, err := b.quantity(*m.power)
+	w, err := b.quantity(*m.Power)
 	if err != nil {
 		return s, fmt.Errorf("read power: %w", err)
 	}
@@ -114,15 +116,15 @@ func (b *Bus) sample(m Model) (s Sample, err error) {
 	return s, err
 }
 
-func (b *Bus) quantity(q quantity) (float64, error) {
-	words, err := b.client.ReadRegisters(q.address, uint16(q.form.words), q.table)
+func (b *Bus) quantity(q model.Quantity) (float64, error) {
+	words, err := b.client.ReadRegisters(q.Address, q.Words(), q.Table)
 	if err != nil {
 		return 0, err
 	}
-	if len(words) != q.form.words {
-		return 0, fmt.Errorf("answer of %d registers, want %d", len(words), q.form.words)
+	if len(words) != int(q.Words()) {
+		return 0, fmt.Errorf("answer of %d registers, want %d", len(words), q.Words())
 	}
-	return q.form.decode(words) * q.scale, nil
+	return q.Value(words), nil
 }
 
 func isException(err error) bool {
@@ -148,20 +150,20 @@ var DefaultModbusOpts = ModbusOpts{Unit: 1, Interval: 2 * time.Second, Misses: 3
 // Modbus polls a meter on a Modbus.
 type Modbus struct {
 	bus   *Bus
-	model Model
+	model model.Model
 	o     ModbusOpts
 	last  session.MilliWattHours
 }
 
 // NewModbus returns a meter on bus; Run asks it.
-func NewModbus(bus *Bus, model Model, o ModbusOpts) (*Modbus, error) {
+func NewModbus(bus *Bus, m model.Model, o ModbusOpts) (*Modbus, error) {
 	if o.Unit < 1 || o.Unit > 247 {
 		return nil, fmt.Errorf("modbus unit %d: want 1 to 247, as set at the meter", o.Unit)
 	}
 	if o.Interval <= 0 || o.Misses < 1 {
 		return nil, fmt.Errorf("modbus unit %d asked every %s, silent after %d misses: want more than 0", o.Unit, o.Interval, o.Misses)
 	}
-	return &Modbus{bus: bus, model: model, o: o}, nil
+	return &Modbus{bus: bus, model: m, o: o}, nil
 }
 
 // Run calls emit with every answer and, once the meter has been silent Misses
@@ -189,4 +191,24 @@ func (m *Modbus) Run(ctx context.Context, emit func(Sample)) error {
 		case <-next.C:
 		}
 	}
+}
+
+// maxRegister is far beyond any meter's life: a GWh.
+const maxRegister = 1e12
+
+// toEnergy refuses what cannot be a meter's register.
+func toEnergy(mWh float64) (session.MilliWattHours, error) {
+	if !(mWh >= 0 && mWh <= maxRegister) { // NaN is neither
+		return 0, fmt.Errorf("energy register of %g Wh: wrong model, or a damaged answer", mWh/1000)
+	}
+	return session.MilliWattHours(math.Round(mWh)), nil
+}
+
+// toPower refuses what no line of a house can carry.
+func toPower(w float64) (float64, error) {
+	const most = 1e6
+	if !(math.Abs(w) <= most) {
+		return 0, fmt.Errorf("power of %g W: wrong model, or a damaged answer", w)
+	}
+	return w, nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"badged/session"
 	"badged/station"
+	"badged/station/model"
 )
 
 // registers is a Modbus device: what stands at which address.
@@ -104,18 +105,18 @@ func device(t *testing.T, address string, r *registers) (stop func()) {
 }
 
 // poll runs a meter and returns its samples as they come, until the test ends.
-func poll(t *testing.T, url, model string) <-chan station.Sample {
+func poll(t *testing.T, url, name string) <-chan station.Sample {
 	t.Helper()
 	bus, err := station.NewBus(station.BusOpts{URL: url, Timeout: 100 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pollBus(t, bus, model, 7)
+	return pollBus(t, bus, name, 7)
 }
 
-func pollBus(t *testing.T, bus *station.Bus, model string, unit uint8) <-chan station.Sample {
+func pollBus(t *testing.T, bus *station.Bus, name string, unit uint8) <-chan station.Sample {
 	t.Helper()
-	m, err := station.ParseModel(model)
+	m, err := model.Parse(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -318,7 +319,7 @@ func TestNewBusAndNewModbusRefuse(t *testing.T) {
 		"no interval": {Unit: 1, Misses: 3},
 		"no misses":   {Unit: 1, Interval: time.Second},
 	} {
-		if _, err := station.NewModbus(nil, station.Model{}, o); err == nil {
+		if _, err := station.NewModbus(nil, model.Model{}, o); err == nil {
 			t.Errorf("%s: got nil, want an error", name)
 		}
 	}

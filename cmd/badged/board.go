@@ -17,6 +17,7 @@ import (
 	_ "periph.io/x/host/v3/gpioioctl" // pins by line name, through the kernel
 	"periph.io/x/host/v3/sysfs"
 
+	"badged/cmd/internal/config"
 	"badged/cmd/internal/gateway"
 	"badged/station"
 )
@@ -35,7 +36,7 @@ type board struct {
 var _ gateway.Hardware = (*board)(nil)
 
 // openBoard takes over what the daemon before this one left with systemd.
-func openBoard(c gateway.Config, log *slog.Logger) (*board, error) {
+func openBoard(c config.Config, log *slog.Logger) (*board, error) {
 	var names []string
 	for _, s := range c.Stations {
 		names = append(names, station.FDName(s.ID, s.Relay, s.RelayActiveLow))
@@ -60,7 +61,7 @@ func switchOff() error {
 }
 
 // Chip opens the SPI device and the pins of a reader.
-func (b *board) Chip(r gateway.Reader) (gateway.Chip, error) {
+func (b *board) Chip(r config.Reader) (gateway.Chip, error) {
 	if err := spiUsable(r.SPI); err != nil {
 		return gateway.Chip{}, err
 	}

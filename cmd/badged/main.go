@@ -14,6 +14,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"badged/cmd/internal/config"
 	"badged/cmd/internal/control"
 	"badged/cmd/internal/gateway"
 )
@@ -49,7 +50,7 @@ func main() {
 
 // run is main without the process.
 func run(ctx context.Context, c cli, out, errOut io.Writer) error {
-	cfg, err := gateway.Load(c.Config)
+	cfg, err := config.Load(c.Config)
 	if err != nil && !c.Check {
 		return errors.Join(err, switchOff())
 	}
@@ -70,7 +71,7 @@ func run(ctx context.Context, c cli, out, errOut io.Writer) error {
 }
 
 // check says what the config promises and what it needs beside itself.
-func check(cfg gateway.Config, out io.Writer) error {
+func check(cfg config.Config, out io.Writer) error {
 	notes, err := gateway.Check(cfg)
 	for _, n := range notes {
 		fmt.Fprintln(out, "note:", n)

@@ -18,8 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"badged/cmd/internal/backend"
+	"badged/cmd/internal/config"
 	"badged/cmd/internal/control"
-	"badged/cmd/internal/gateway"
 	"badged/uplink"
 )
 
@@ -34,7 +34,7 @@ var deskList string
 type desk struct {
 	dir    string
 	config string // file
-	cfg    gateway.Config
+	cfg    config.Config
 	own    bool    // the config is the desk's own: so are keys and list
 	broker *broker // nil where somebody else's is used
 	socket string  // of the gateway
@@ -95,7 +95,7 @@ func (d *desk) prepare(o deskOpts) (err error) {
 			return err
 		}
 	}
-	if d.cfg, err = gateway.Load(d.config); err != nil {
+	if d.cfg, err = config.Load(d.config); err != nil {
 		return err
 	}
 	if o.broker == "" && ownBroker(d.cfg.Broker.URL) {

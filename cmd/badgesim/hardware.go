@@ -8,6 +8,7 @@ import (
 
 	"periph.io/x/conn/v3/i2c"
 
+	"badged/cmd/internal/config"
 	"badged/cmd/internal/gateway"
 	"badged/reader/readertest"
 	"badged/station"
@@ -26,7 +27,7 @@ type deskHardware struct {
 var _ gateway.Hardware = (*deskHardware)(nil)
 
 // Chip reaches the chip of a reader, anew if it was reached before.
-func (h *deskHardware) Chip(r gateway.Reader) (gateway.Chip, error) {
+func (h *deskHardware) Chip(r config.Reader) (gateway.Chip, error) {
 	remote, err := h.remote(r)
 	if err != nil {
 		return gateway.Chip{}, fmt.Errorf("reader %s: reach the chip: %w (is badgesim world running?)", r.Name, err)
@@ -38,7 +39,7 @@ func (h *deskHardware) Chip(r gateway.Reader) (gateway.Chip, error) {
 	return c, nil
 }
 
-func (h *deskHardware) remote(r gateway.Reader) (*readertest.Remote, error) {
+func (h *deskHardware) remote(r config.Reader) (*readertest.Remote, error) {
 	switch {
 	case r.Name == h.first && h.spiListen != nil:
 		return h.accept()

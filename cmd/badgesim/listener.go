@@ -13,8 +13,8 @@ import (
 
 	"github.com/gowebpki/jcs"
 
+	"badged/cmd/internal/config"
 	"badged/cmd/internal/control"
-	"badged/cmd/internal/gateway"
 	"badged/session"
 	"badged/uplink"
 )
@@ -54,7 +54,7 @@ type heardTelemetry struct {
 }
 
 // listen hears everything until ctx ends, over as many connections as it takes.
-func listen(ctx context.Context, cfg gateway.Config) *listener {
+func listen(ctx context.Context, cfg config.Config) *listener {
 	l := &listener{
 		topics: uplink.GatewayTopics(cfg.ID), broker: uplink.Broker{URL: cfg.Broker.URL.String()},
 		events: map[uint64]heardEvent{}, decisions: map[string]int{},

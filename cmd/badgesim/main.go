@@ -17,6 +17,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"badged/cmd/internal/config"
 	"badged/cmd/internal/control"
 	"badged/cmd/internal/gateway"
 )
@@ -106,7 +107,7 @@ func (c *gatewayCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := gateway.Load(c.Config)
+	cfg, err := config.Load(c.Config)
 	if err != nil {
 		return err
 	}

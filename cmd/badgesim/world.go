@@ -13,8 +13,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"badged/cmd/internal/config"
 	"badged/cmd/internal/control"
-	"badged/cmd/internal/gateway"
 	"badged/reader/readertest"
 )
 
@@ -23,7 +23,7 @@ import (
 type world struct {
 	dir    string
 	door   string // where people's commands come in
-	cfg    gateway.Config
+	cfg    config.Config
 	log    *slog.Logger
 	lines  *lines
 	chips  map[string]*readertest.Chip // by reader
@@ -36,7 +36,7 @@ type world struct {
 
 // machine is what hangs on a station: a washer, or a car on a wallbox.
 type machine struct {
-	station gateway.Station
+	station config.Station
 	watts   float64
 	plugged bool
 	now     float64 // W, what it draws at this moment

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"badged/cmd/internal/config"
 	"badged/mifare"
 	"badged/session"
 	"badged/uplink"
@@ -61,7 +62,7 @@ func (g *gateway) commands() (uplink.Commands, error) {
 		return c, nil
 	}
 	var err error
-	c.Keys, err = loadKeys("command keys", g.cfg.CommandKeys)
+	c.Keys, err = config.LoadKeys("command keys", g.cfg.CommandKeys)
 	return c, err
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"badged/cmd/internal/config"
 	"badged/cmd/internal/control"
 	"badged/reader"
 )
@@ -82,7 +83,7 @@ func (r *badgeReader) examine(ctx context.Context, sweep bool) (out []control.Ch
 // patient is a reader under examination.
 type patient struct {
 	*reader.Dev
-	cfg  Reader
+	cfg  config.Reader
 	test error // what its self test said
 }
 

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"badged/cache"
+	"badged/cmd/internal/config"
 	"badged/cmd/internal/control"
 	"badged/session"
 	"badged/station"
@@ -27,7 +28,7 @@ import (
 
 // gateway is a running one.
 type gateway struct {
-	cfg     Config
+	cfg     config.Config
 	hw      Hardware
 	log     *slog.Logger
 	clock   *clock
@@ -54,12 +55,12 @@ type gateway struct {
 // Run runs the gateway of c on hw until ctx ends, and then returns nil. An
 // error means that it cannot work at all: another daemon has its databases, its
 // state folder cannot be written, a key file cannot be read.
-func Run(ctx context.Context, c Config, hw Hardware, log *slog.Logger) error {
+func Run(ctx context.Context, c config.Config, hw Hardware, log *slog.Logger) error {
 	return runWith(ctx, c, hw, log, newClock())
 }
 
 // runWith is Run by another clock.
-func runWith(ctx context.Context, c Config, hw Hardware, log *slog.Logger, clk *clock) error {
+func runWith(ctx context.Context, c config.Config, hw Hardware, log *slog.Logger, clk *clock) error {
 	g := &gateway{
 		cfg: c, hw: hw, log: log, hub: &control.Hub{}, clock: clk,
 		started: time.Now(), driven: make(chan struct{}),
@@ -119,7 +120,7 @@ func (g *gateway) wire() error {
 	if err != nil {
 		return err
 	}
-	keys, err := loadKeys("list keys", g.cfg.List.Keys)
+	keys, err := config.LoadKeys("list keys", g.cfg.List.Keys)
 	if err != nil {
 		return err
 	}
@@ -180,7 +181,7 @@ func (g *gateway) run(ctx context.Context) error {
 	return err
 }
 
-func (g *gateway) runStation(ctx context.Context, tasks *errgroup.Group, s Station) {
+func (g *gateway) runStation(ctx context.Context, tasks *errgroup.Group, s config.Station) {
 	if s.Meter.Type != "none" {
 		tasks.Go(func() error { return g.runMeter(ctx, s) })
 	}

@@ -23,6 +23,7 @@ import (
 	"periph.io/x/conn/v3/i2c"
 
 	"badged/cmd/internal/backend"
+	"badged/cmd/internal/config"
 	"badged/cmd/internal/control"
 	"badged/mifare/mifaretest"
 	"badged/reader/readertest"
@@ -41,7 +42,7 @@ type bench struct {
 	moves  int
 }
 
-func (b *bench) Chip(Reader) (Chip, error) {
+func (b *bench) Chip(config.Reader) (Chip, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return Chip{Port: b.chip.Port(), Reset: b.chip.ResetPin()}, b.noChip
@@ -109,7 +110,7 @@ type house struct {
 	t    *testing.T
 	dir  string
 	hw   *bench
-	cfg  Config
+	cfg  config.Config
 	key  jose.JSONWebKey
 	ctl  *control.Client
 	ends chan error
@@ -121,7 +122,7 @@ func newHouse(t *testing.T, broker string) *house {
 	return newHouseOf(t, benchConfig, broker)
 }
 
-func newHouseOf(t *testing.T, config, broker string) *house {
+func newHouseOf(t *testing.T, doc, broker string) *house {
 	t.Helper()
 	h := &house{t: t, dir: t.TempDir(), hw: &bench{chip: readertest.New(readertest.Opts{RealTime: true})}, ends: make(chan error, 1)}
 	if err := backend.Keygen(h.dir); err != nil {
@@ -132,10 +133,10 @@ func newHouseOf(t *testing.T, config, broker string) *house {
 		t.Fatal(err)
 	}
 	path := filepath.Join(h.dir, "badged.toml")
-	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(doc), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if h.cfg, err = Load(path); err != nil {
+	if h.cfg, err = config.Load(path); err != nil {
 		t.Fatal(err)
 	}
 	if h.cfg.Broker.URL, err = url.Parse(broker); err != nil {
@@ -391,7 +392,7 @@ func TestStatusIsWhatTheBrokerGets(t *testing.T) {
 }
 
 func TestListThatIsTooOldIsSaid(t *testing.T) {
-	g := &gateway{cfg: Config{List: ListConfig{MaxAge: 24 * time.Hour}}}
+	g := &gateway{cfg: config.Config{List: config.List{MaxAge: 24 * time.Hour}}}
 	v := session.ListVersion{IssuedAt: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	at := func(wall time.Duration, up time.Duration, q session.ClockQuality) session.Stamp {
 		return session.Stamp{Wall: v.IssuedAt.Add(wall), Up: up, Clock: q}

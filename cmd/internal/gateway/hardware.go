@@ -5,6 +5,7 @@ import (
 	"periph.io/x/conn/v3/i2c"
 	"periph.io/x/conn/v3/spi"
 
+	"badged/cmd/internal/config"
 	"badged/station"
 )
 
@@ -12,7 +13,7 @@ import (
 // world's in badgesim. Its errors say what is missing and what to try next.
 type Hardware interface {
 	// Chip opens the wires to one reader.
-	Chip(r Reader) (Chip, error)
+	Chip(r config.Reader) (Chip, error)
 	// Output takes a line and drives it in the same request, so that it never
 	// shows another level in between. A line that a daemon before this one held
 	// may come as it stands; Set then moves it or not.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"badged/cmd/internal/config"
 	"badged/session"
 	"badged/station"
 )
@@ -54,7 +55,7 @@ model = "sdm120"
 `
 
 func TestMetersOnOneLineShareItsBus(t *testing.T) {
-	c, err := parseConfig(strings.NewReader(twoMeters), "x.toml")
+	c, err := config.Parse(strings.NewReader(twoMeters), "x.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,9 +129,9 @@ func TestMetersThatCannotShareALine(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			doc := strings.Replace(twoMeters, tc.from, tc.to, 1)
-			_, err := parseConfig(strings.NewReader(doc), "x.toml")
-			var bad *ConfigError
-			if !errors.As(err, &bad) || !slices.ContainsFunc(bad.Problems, func(p Problem) bool { return strings.Contains(p.Text, tc.want) && p.Line > 0 }) {
+			_, err := config.Parse(strings.NewReader(doc), "x.toml")
+			var bad *config.Error
+			if !errors.As(err, &bad) || !slices.ContainsFunc(bad.Problems, func(p config.Problem) bool { return strings.Contains(p.Text, tc.want) && p.Line > 0 }) {
 				t.Errorf("got %v, want a line with %q", err, tc.want)
 			}
 		})

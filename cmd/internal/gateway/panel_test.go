@@ -11,6 +11,7 @@ import (
 	"periph.io/x/conn/v3/i2c"
 	"periph.io/x/conn/v3/physic"
 
+	"badged/cmd/internal/config"
 	"badged/session"
 )
 
@@ -46,7 +47,7 @@ func TestDisplayIsDriven(t *testing.T) {
 	for name, none := range map[string]bool{"there": false, "missing": true} {
 		t.Run(name, func(t *testing.T) {
 			hw := &glass{bench: &bench{}, none: none}
-			p := openPanel(hw, Config{Panel: Panel{Display: "/dev/i2c-1", Green: "GPIO5"}}, slog.New(slog.DiscardHandler))
+			p := openPanel(hw, config.Config{Panel: config.Panel{Display: "/dev/i2c-1", Green: "GPIO5"}}, slog.New(slog.DiscardHandler))
 			ctx, stop := context.WithCancel(t.Context())
 			done := make(chan error, 1)
 			go func() { done <- p.Run(ctx) }()

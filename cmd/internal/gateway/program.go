@@ -5,15 +5,17 @@ import (
 	"io"
 	"log/slog"
 	"os"
+
+	"badged/cmd/internal/config"
 )
 
 // ExitConfig is the exit code for a config that is wrong: restarting the daemon
 // cannot help (EX_CONFIG of sysexits.h).
 const ExitConfig = 78
 
-// ExitCode is how a program ends that Load or Run gave err.
+// ExitCode is how a program ends that config.Load or Run gave err.
 func ExitCode(err error) int {
-	var bad *ConfigError
+	var bad *config.Error
 	if errors.As(err, &bad) {
 		return ExitConfig
 	}

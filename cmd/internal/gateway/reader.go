@@ -9,6 +9,7 @@ import (
 
 	"periph.io/x/conn/v3/physic"
 
+	"badged/cmd/internal/config"
 	"badged/cmd/internal/control"
 	"badged/mifare"
 	"badged/reader"
@@ -18,7 +19,7 @@ import (
 // badgeReader turns what one MFRC522 sees into taps and refusals.
 type badgeReader struct {
 	*gateway
-	cfg Reader
+	cfg config.Reader
 
 	// The reader's goroutine has these for itself.
 	port    io.Closer         // of the wires that are open
@@ -59,7 +60,7 @@ func (r *badgeReader) open() (*reader.Dev, error) {
 	}
 	return reader.New(w.Port, reader.Opts{
 		MaxSpeed: physic.Frequency(r.cfg.SpeedMHz * float64(physic.MegaHertz)),
-		GainDB:   r.cfg.GainDB, Poll: r.cfg.Poll, Reset: w.Reset, IRQ: w.IRQ, Reopen: r.wires, PlusATS: r.cfg.tellsPlus(),
+		GainDB:   r.cfg.GainDB, Poll: r.cfg.Poll, Reset: w.Reset, IRQ: w.IRQ, Reopen: r.wires, PlusATS: r.cfg.TellsPlus(),
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"badged/cache"
+	"badged/cmd/internal/config"
 	"badged/cmd/internal/control"
 	"badged/mifare/mifaretest"
 	"badged/reader/readertest"
@@ -123,7 +124,7 @@ type reopened struct {
 	chip  Chip
 }
 
-func (b *reopened) Chip(r Reader) (Chip, error) {
+func (b *reopened) Chip(r config.Reader) (Chip, error) {
 	c, err := b.bench.Chip(r)
 	b.mu.Lock()
 	defer b.mu.Unlock()

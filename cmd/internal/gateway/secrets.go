@@ -5,16 +5,13 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
-	"github.com/go-jose/go-jose/v4"
-
+	"badged/cmd/internal/config"
 	"badged/session"
 )
 
@@ -36,8 +33,6 @@ func (g *gateway) uidForm() (func(session.IDToken) string, error) {
 	}, nil
 }
 
-const siteKeyBytes = 32
-
 // siteKey reads the key that the config names. Without one it makes a key of
 // this gateway alone: records then tell badges apart, and only their account
 // says whose they are.
@@ -46,7 +41,7 @@ func (g *gateway) siteKey() ([]byte, error) {
 	if own {
 		path = filepath.Join(g.cfg.State, "site.key")
 	}
-	key, err := readSiteKey(path)
+	key, err := config.ReadSiteKey(path)
 	if own && errors.Is(err, fs.ErrNotExist) {
 		g.log.Warn("no site key in the config: the backend cannot resolve the UIDs in records, only their accounts", "made", path)
 		return makeSiteKey(path)
@@ -54,22 +49,10 @@ func (g *gateway) siteKey() ([]byte, error) {
 	return key, err
 }
 
-func readSiteKey(path string) ([]byte, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	key, err := hex.DecodeString(strings.TrimSpace(string(b)))
-	if err != nil || len(key) != siteKeyBytes {
-		return nil, fmt.Errorf("%s: want %d hex digits, as openssl rand -hex %d makes them", path, 2*siteKeyBytes, siteKeyBytes)
-	}
-	return key, nil
-}
-
 // makeSiteKey writes a new key whole or not at all: half a key would be a
 // gateway that never starts again.
 func makeSiteKey(path string) ([]byte, error) {
-	key := make([]byte, siteKeyBytes)
+	key := make([]byte, config.SiteKeyBytes)
 	rand.Read(key)                                             // never fails: crypto/rand
 	f, err := os.CreateTemp(filepath.Dir(path), ".site.key-*") // mode 0600
 	if err != nil {
@@ -81,26 +64,6 @@ func makeSiteKey(path string) ([]byte, error) {
 		return nil, err
 	}
 	return key, os.Rename(f.Name(), path)
-}
-
-// loadKeys reads who may sign what.
-func loadKeys(what, path string) (keys jose.JSONWebKeySet, err error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return keys, fmt.Errorf("%s: %w\nhint: badgectl %s keygen makes a pair; the public one belongs here", what, err, strings.TrimSuffix(what, " keys"))
-	}
-	if err := json.Unmarshal(b, &keys); err != nil {
-		return keys, fmt.Errorf("%s %s: no JWK Set: %w", what, path, err)
-	}
-	for _, k := range keys.Keys {
-		if !k.IsPublic() {
-			return keys, fmt.Errorf("%s %s: key %q is a private key\nhint: it belongs to who signs, alone; put the public .jwks here", what, path, k.KeyID)
-		}
-	}
-	if len(keys.Keys) == 0 {
-		return keys, fmt.Errorf("%s %s: no key in it", what, path)
-	}
-	return keys, nil
 }
 
 // newTransactionID is random: two gateways, or one that lost its files, never

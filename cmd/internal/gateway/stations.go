@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"badged/cmd/internal/config"
 	"badged/station"
 )
 
@@ -80,7 +81,7 @@ func (g *gateway) followInput(ctx context.Context, line string, f func(bool)) er
 
 // openPanel takes the lines of lights and buzzer, and the display's bus. A panel without one of its
 // parts still shows the rest.
-func openPanel(hw Hardware, c Config, log *slog.Logger) *station.Panel {
+func openPanel(hw Hardware, c config.Config, log *slog.Logger) *station.Panel {
 	open := func(line string) station.Output {
 		if line == "" {
 			return nil

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"badged/cmd/internal/config"
 	"badged/cmd/internal/control"
 	"badged/mifare"
 	"badged/mifare/mifaretest"
@@ -335,7 +336,7 @@ func TestShadowInTheConfigIsOnlyStricter(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			doc := strings.Replace(benchConfig, "spi = \"/dev/spidev0.0\"\n", "spi = \"/dev/spidev0.0\"\n"+tc.lines, 1)
-			c, err := parseConfig(strings.NewReader(doc), "badged.toml")
+			c, err := config.Parse(strings.NewReader(doc), "badged.toml")
 			switch {
 			case tc.bad != "":
 				if err == nil || !strings.Contains(err.Error(), tc.bad) || strings.Contains(err.Error(), ":0:") {
@@ -343,7 +344,7 @@ func TestShadowInTheConfigIsOnlyStricter(t *testing.T) {
 				}
 			case err != nil:
 				t.Error(err)
-			case c.Readers[0].Shadow != tc.shadow || c.Readers[0].tellsPlus() == tc.shadow.Plus:
+			case c.Readers[0].Shadow != tc.shadow || c.Readers[0].TellsPlus() == tc.shadow.Plus:
 				t.Errorf("got %+v, want %+v", c.Readers[0].Shadow, tc.shadow)
 			}
 		})

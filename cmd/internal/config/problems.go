@@ -1,4 +1,4 @@
-package gateway
+package config
 
 import (
 	"errors"
@@ -17,14 +17,14 @@ type Problem struct {
 	Text string // what is wrong and what would be right
 }
 
-// ConfigError is every problem found in one config file.
-type ConfigError struct {
+// Error is every problem found in one config file.
+type Error struct {
 	File     string
 	Problems []Problem
 }
 
 // Error has one line a problem: file, line, key, what would be right.
-func (e *ConfigError) Error() string {
+func (e *Error) Error() string {
 	lines := make([]string, len(e.Problems))
 	for i, p := range e.Problems {
 		lines[i] = fmt.Sprintf("%s:%d: %s: %s", e.File, p.Line, p.Key, p.Text)
@@ -132,11 +132,11 @@ func (p *problems) add(key, format string, args ...any) {
 	p.list = append(p.list, Problem{p.ix.line(key), key, fmt.Sprintf(format, args...)})
 }
 
-// err is a *ConfigError with all problems in the order of their lines, or nil.
+// err is an *Error with all problems in the order of their lines, or nil.
 func (p *problems) err(file string) error {
 	if len(p.list) == 0 {
 		return nil
 	}
 	sort.SliceStable(p.list, func(i, j int) bool { return p.list[i].Line < p.list[j].Line })
-	return &ConfigError{file, p.list}
+	return &Error{file, p.list}
 }

@@ -1,4 +1,7 @@
-package gateway
+// Package config reads a gateway's config file: strictly, with every problem at
+// its line. It opens no device and no database, so that an office can check what
+// a board will run.
+package config
 
 import (
 	"bytes"
@@ -43,7 +46,7 @@ type Config struct {
 	MaxSessionsPerAccount int
 
 	Broker Broker
-	List   ListConfig
+	List   List
 	// CommandKeys is a file with a JWK Set: who may sign commands. "" takes none.
 	CommandKeys string
 	Readers     []Reader
@@ -64,8 +67,11 @@ type Broker struct {
 	RetryMax      time.Duration
 }
 
-// ListConfig is the list of badges and who may sign it.
-type ListConfig struct {
+// Encrypted tells whether the connection is.
+func (b Broker) Encrypted() bool { return b.URL.Scheme != "tcp" && b.URL.Scheme != "mqtt" }
+
+// List is the list of badges and who may sign it.
+type List struct {
 	Name   string
 	Keys   string // file with a JWK Set
 	MaxAge time.Duration
@@ -86,8 +92,8 @@ type Reader struct {
 	Shadow mifare.Policy
 }
 
-// tellsPlus tells whether MIFARE Plus has to be told from MIFARE Classic.
-func (r Reader) tellsPlus() bool { return !r.Cards.Plus || !r.Shadow.Plus }
+// TellsPlus tells whether MIFARE Plus has to be told from MIFARE Classic.
+func (r Reader) TellsPlus() bool { return !r.Cards.Plus || !r.Shadow.Plus }
 
 // Station is one machine: what the session machine knows of it, and its wires.
 type Station struct {
@@ -106,29 +112,30 @@ type Panel struct{ Green, Red, Buzzer, Display string }
 // spiPattern is a device node of the kernel's spidev: bus and chip select.
 var spiPattern = regexp.MustCompile(`^/dev/spidev[0-9]+\.[0-9]+$`)
 
-// Load reads and checks a config file. What is wrong in it comes back as a
-// *ConfigError with every problem found.
+// Load reads and checks a config file. What is wrong in it comes back as an
+// *Error with every problem found.
 func Load(path string) (Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return Config{}, fmt.Errorf("open config: %w", err)
 	}
 	defer f.Close()
-	return parseConfig(f, path)
+	return Parse(f, path)
 }
 
-func parseConfig(r io.Reader, path string) (Config, error) {
+// Parse is Load of what r holds. Files that it names are looked for beside path.
+func Parse(r io.Reader, path string) (Config, error) {
 	doc, err := io.ReadAll(io.LimitReader(r, 1<<20))
 	if err != nil {
 		return Config{}, fmt.Errorf("read config: %w", err)
 	}
 	var raw file
 	if err := toml.NewDecoder(bytes.NewReader(doc)).DisallowUnknownFields().Decode(&raw); err != nil {
-		return Config{}, &ConfigError{path, decodeProblems(err)}
+		return Config{}, &Error{path, decodeProblems(err)}
 	}
 	p := &problems{ix: indexLines(doc)}
 	p.spelling()
-	dir, err := filepath.Abs(filepath.Dir(path))
+	dir, err := folder(path)
 	if err != nil {
 		return Config{}, fmt.Errorf("config folder: %w", err)
 	}
@@ -152,7 +159,7 @@ func (f *file) config(p *problems, dir string) Config {
 		Retention:             p.longer("gateway.retention", f.Gateway.Retention.or(400*24*time.Hour), 24*time.Hour),
 		MaxSessionsPerAccount: int(p.within("gateway.max_sessions_per_account", float64(f.Gateway.MaxPerUser), 0, 0, 1000)),
 		Broker:                f.Broker.config(p, dir),
-		List: ListConfig{
+		List: List{
 			Name:   p.id("list.name", f.List.Name),
 			Keys:   beside(dir, p.need("list.keys", f.List.Keys, `a file with a JWK Set, such as "list-keys.jwks"`)),
 			MaxAge: p.longer("list.max_age", f.List.MaxAge.or(30*24*time.Hour), time.Minute),
@@ -281,6 +288,15 @@ func (s stationTable) durations(sc *session.StationConfig) {
 	} {
 		*d.to = d.from.or(*d.to)
 	}
+}
+
+// folder is where the files are that a config at path names: beside it, and where
+// it is a link, as provisioning makes it, beside the file itself.
+func folder(path string) (string, error) {
+	if there, err := filepath.EvalSymlinks(path); err == nil {
+		path = there
+	}
+	return filepath.Abs(filepath.Dir(path))
 }
 
 // beside resolves a file name against the config's folder.

@@ -1,8 +1,9 @@
-package gateway
+package config
 
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -13,7 +14,7 @@ import (
 
 func reference(t *testing.T) string {
 	t.Helper()
-	b, err := os.ReadFile("badged.toml")
+	b, err := os.ReadFile("../gateway/badged.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,7 +22,7 @@ func reference(t *testing.T) string {
 }
 
 func TestReferenceConfig(t *testing.T) {
-	c, err := parseConfig(strings.NewReader(reference(t)), "/etc/badged/badged.toml")
+	c, err := Parse(strings.NewReader(reference(t)), "/etc/badged/badged.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +49,7 @@ func TestReferenceConfig(t *testing.T) {
 
 // The comments of the reference promise defaults: uncommented they change nothing.
 func TestReferenceNamesEveryKeyWithItsDefault(t *testing.T) {
-	plain, err := parseConfig(strings.NewReader(reference(t)), "x.toml")
+	plain, err := Parse(strings.NewReader(reference(t)), "x.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +57,7 @@ func TestReferenceNamesEveryKeyWithItsDefault(t *testing.T) {
 	for _, optional := range []string{"site_key", "password_file", "run_time", "display"} { // absent by default
 		all = regexp.MustCompile(`(?m)^`+optional+` = .*$`).ReplaceAllString(all, "")
 	}
-	spelled, err := parseConfig(strings.NewReader(all), "x.toml")
+	spelled, err := Parse(strings.NewReader(all), "x.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,10 +108,10 @@ func TestWrongConfigs(t *testing.T) {
 			if doc == ref {
 				t.Fatalf("nothing to replace: %s", tc.from)
 			}
-			_, err := parseConfig(strings.NewReader(doc), "badged.toml")
-			var bad *ConfigError
+			_, err := Parse(strings.NewReader(doc), "badged.toml")
+			var bad *Error
 			if !errors.As(err, &bad) {
-				t.Fatalf("got %v, want a ConfigError", err)
+				t.Fatalf("got %v, want an Error", err)
 			}
 			p := bad.Problems[0]
 			if !strings.Contains(p.Key, tc.key) || !strings.Contains(p.Text, tc.says) {
@@ -125,7 +126,7 @@ func TestWrongConfigs(t *testing.T) {
 
 func TestWithoutCommandKeysNoCommandsAreTaken(t *testing.T) {
 	doc := strings.Replace(reference(t), `keys = "command-keys.jwks"`, "", 1)
-	c, err := parseConfig(strings.NewReader(doc), "/etc/badged/badged.toml")
+	c, err := Parse(strings.NewReader(doc), "/etc/badged/badged.toml")
 	if err != nil || c.CommandKeys != "" {
 		t.Errorf("got command keys %q, %v, want none", c.CommandKeys, err)
 	}
@@ -133,20 +134,39 @@ func TestWithoutCommandKeysNoCommandsAreTaken(t *testing.T) {
 
 func TestAllProblemsComeAtOnce(t *testing.T) {
 	doc := strings.NewReplacer(`gain_db = 33`, `gain_db = 1`, `red = "GPIO6"`, `red = "GPIO5"`).Replace(reference(t))
-	_, err := parseConfig(strings.NewReader(doc), "badged.toml")
+	_, err := Parse(strings.NewReader(doc), "badged.toml")
 	if err == nil || strings.Count(err.Error(), "badged.toml:") != 2 {
 		t.Errorf("got %v, want two problems", err)
 	}
 }
 
 func FuzzConfig(f *testing.F) {
-	b, _ := os.ReadFile("badged.toml")
+	b, _ := os.ReadFile("../gateway/badged.toml")
 	f.Add(string(b))
 	f.Add("[[station]]\nmeter = 1")
 	f.Fuzz(func(t *testing.T, doc string) {
-		c, err := parseConfig(strings.NewReader(doc), "x.toml")
+		c, err := Parse(strings.NewReader(doc), "x.toml")
 		if err == nil && (len(c.Readers) == 0 || len(c.Stations) == 0) {
 			t.Error("a config without readers or stations was accepted")
 		}
 	})
+}
+
+func TestFilesAreBesideWhatALinkNames(t *testing.T) {
+	dir := t.TempDir()
+	version := filepath.Join(dir, "versions", "0001")
+	if err := os.MkdirAll(version, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(version, "badged.toml"), []byte(reference(t)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "badged.toml")
+	if err := os.Symlink("versions/0001/badged.toml", link); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(link)
+	if want := filepath.Join(version, "ca.pem"); err != nil || c.Broker.CA != want {
+		t.Errorf("got %s, %v, want %s", c.Broker.CA, err, want)
+	}
 }

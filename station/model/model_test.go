@@ -1,25 +1,25 @@
-package station_test
+package model_test
 
 import (
 	"strings"
 	"testing"
 
-	"badged/station"
+	"badged/station/model"
 )
 
-func TestParseModel(t *testing.T) {
+func TestParse(t *testing.T) {
 	for _, s := range []string{
 		"sdm120", "sdm230", "sdm630", "iem3155",
 		"input:0x0156:float32:kWh",
 		"holding:40:uint32-le:0.1kWh  holding:0:int32-le:0.1W",
 	} {
-		if _, err := station.ParseModel(s); err != nil {
+		if _, err := model.Parse(s); err != nil {
 			t.Errorf("%s: got %v, want a model", s, err)
 		}
 	}
 }
 
-func TestParseModelRefuses(t *testing.T) {
+func TestParseRefuses(t *testing.T) {
 	for s, want := range map[string]string{
 		"":                                      `want one of ["sdm120"`,
 		"sdm":                                   "sdm630",
@@ -36,7 +36,7 @@ func TestParseModelRefuses(t *testing.T) {
 		"input:1:float32:12":                    "unit",
 		"input:1:float32:kWh input:1:int16:W input:1:int16:W": "3 registers",
 	} {
-		if _, err := station.ParseModel(s); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := model.Parse(s); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want an error with %q", s, err, want)
 		}
 	}

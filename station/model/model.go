@@ -1,4 +1,6 @@
-package station
+// Package model says where Modbus meters have their energy and power. It opens
+// nothing, so that a config can be checked where no meter is.
+package model
 
 import (
 	_ "embed" // models.txt
@@ -9,8 +11,6 @@ import (
 	"strings"
 
 	"github.com/simonvetter/modbus"
-
-	"badged/session"
 )
 
 //go:embed models.txt
@@ -18,17 +18,23 @@ var models string
 
 // Model tells where a Modbus meter has its energy and its power.
 type Model struct {
-	energy quantity
-	power  *quantity // nil where there is none
+	Energy Quantity  // in mWh
+	Power  *Quantity // in W; nil where there is none
 }
 
-// quantity is a number in consecutive registers.
-type quantity struct {
-	table   modbus.RegType
-	address uint16
+// Quantity is a number in consecutive registers.
+type Quantity struct {
+	Table   modbus.RegType
+	Address uint16
 	form    form
 	scale   float64 // mWh or W for one of it
 }
+
+// Words is how many registers it has.
+func (q Quantity) Words() uint16 { return uint16(q.form.words) }
+
+// Value is what Words registers say, in mWh or W.
+func (q Quantity) Value(words []uint16) float64 { return q.form.decode(words) * q.scale }
 
 // form is how a number is written in 16-bit registers, the high one first
 // unless lowFirst.
@@ -56,13 +62,13 @@ var energyUnits = map[string]float64{"kWh": 1e6, "Wh": 1e3, "mWh": 1}
 
 var powerUnits = map[string]float64{"kW": 1e3, "W": 1}
 
-// ParseModel returns the meter of that name ("sdm630"), or the one that s itself
+// Parse returns the meter of that name ("sdm630"), or the one that s itself
 // describes: "input:0x0156:float32:kWh" and, after a space where the meter has
 // power too, "input:0x0034:float32:W". The fields are the table (input or
 // holding), the address on the wire, the form (uint16, int16, uint32, int32,
 // uint64, int64, float32; uint32-le and int32-le have the low word first), and
 // the unit, with a factor before it where there is one ("0.1kWh").
-func ParseModel(s string) (Model, error) {
+func Parse(s string) (Model, error) {
 	var names []string
 	for line := range strings.Lines(models) {
 		line, _, _ = strings.Cut(line, "#")
@@ -85,24 +91,24 @@ func parseModel(f []string) (m Model, err error) {
 	if len(f) < 1 || len(f) > 2 {
 		return m, fmt.Errorf("meter with %d registers: want energy, and power where there is one", len(f))
 	}
-	if m.energy, err = parseQuantity(f[0], energyUnits); err != nil || len(f) == 1 {
+	if m.Energy, err = parseQuantity(f[0], energyUnits); err != nil || len(f) == 1 {
 		return m, err
 	}
 	power, err := parseQuantity(f[1], powerUnits)
-	m.power = &power
+	m.Power = &power
 	return m, err
 }
 
-func parseQuantity(s string, units map[string]float64) (q quantity, err error) {
+func parseQuantity(s string, units map[string]float64) (q Quantity, err error) {
 	f := strings.Split(s, ":")
 	if len(f) != 4 {
 		return q, fmt.Errorf("register %q: want table:address:form:unit", s)
 	}
 	switch f[0] {
 	case "input":
-		q.table = modbus.INPUT_REGISTER
+		q.Table = modbus.INPUT_REGISTER
 	case "holding":
-		q.table = modbus.HOLDING_REGISTER
+		q.Table = modbus.HOLDING_REGISTER
 	default:
 		return q, fmt.Errorf("register %q: table %q, want input or holding", s, f[0])
 	}
@@ -110,7 +116,7 @@ func parseQuantity(s string, units map[string]float64) (q quantity, err error) {
 	if err != nil {
 		return q, fmt.Errorf("register %q: address %q, want 0 to 0xFFFF", s, f[1])
 	}
-	q.address = uint16(address)
+	q.Address = uint16(address)
 	var ok bool
 	if q.form, ok = forms[f[2]]; !ok {
 		return q, fmt.Errorf("register %q: form %q, want one like float32 or int32", s, f[2])
@@ -155,24 +161,4 @@ func (f form) decode(words []uint16) float64 {
 		return float64(int64(u<<unused) >> unused)
 	}
 	return float64(u)
-}
-
-// maxRegister is far beyond any meter's life: a GWh.
-const maxRegister = 1e12
-
-// toEnergy refuses what cannot be a meter's register.
-func toEnergy(mWh float64) (session.MilliWattHours, error) {
-	if !(mWh >= 0 && mWh <= maxRegister) { // NaN is neither
-		return 0, fmt.Errorf("energy register of %g Wh: wrong model, or a damaged answer", mWh/1000)
-	}
-	return session.MilliWattHours(math.Round(mWh)), nil
-}
-
-// toPower refuses what no line of a house can carry.
-func toPower(w float64) (float64, error) {
-	const most = 1e6
-	if !(math.Abs(w) <= most) {
-		return 0, fmt.Errorf("power of %g W: wrong model, or a damaged answer", w)
-	}
-	return w, nil
 }

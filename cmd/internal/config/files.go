@@ -1,0 +1,97 @@
+package config
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+)
+
+// File is a file that a config names.
+type File struct {
+	Key    string // that names it: broker.ca
+	Path   string
+	Secret bool // only the gateway may read it
+	check  func(path string) error
+}
+
+// Files lists the files that c names.
+func (c Config) Files() []File {
+	all := []File{
+		{"list.keys", c.List.Keys, false, keys("list keys")},
+		{"commands.keys", c.CommandKeys, false, keys("command keys")},
+		{"broker.ca", c.Broker.CA, false, usableCA},
+		{"broker.cert", c.Broker.Cert, false, c.Broker.pair},
+		{"broker.key", c.Broker.Key, true, nil},
+		{"broker.password_file", c.Broker.PasswordFile, true, nil},
+		{"gateway.site_key", c.SiteKey, true, siteKey},
+	}
+	var out []File
+	for _, f := range all {
+		if f.Path != "" {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// Check looks at the files that c names. What is wrong comes back as an *Error;
+// notes are what a technician should know all the same.
+func (c Config) Check() (notes []string, err error) {
+	p := &problems{ix: c.lines}
+	for _, f := range c.Files() {
+		var err error
+		if f.check != nil {
+			err = f.check(f.Path)
+		}
+		if f.Secret {
+			err = errors.Join(err, secret(f.Path))
+		}
+		if err != nil {
+			p.add(f.Key, "%v", err)
+		}
+	}
+	if c.SiteKey == "" && !c.PlainUID {
+		notes = append(notes, "no gateway.site_key: records tell badges apart, but the backend cannot resolve their UIDs, only their accounts")
+	}
+	if !c.Broker.Encrypted() {
+		notes = append(notes, "broker.url is not encrypted: use tls:// outside a trusted network")
+	}
+	return notes, p.err(c.File)
+}
+
+func keys(what string) func(path string) error {
+	return func(path string) error {
+		_, err := LoadKeys(what, path)
+		return err
+	}
+}
+
+func siteKey(path string) error {
+	_, err := ReadSiteKey(path)
+	return err
+}
+
+// pair wants certificate and key to belong together.
+func (b Broker) pair(cert string) error {
+	_, err := tls.LoadX509KeyPair(cert, b.Key)
+	return err
+}
+
+func usableCA(path string) error {
+	b, err := os.ReadFile(path)
+	if err == nil && !x509.NewCertPool().AppendCertsFromPEM(b) {
+		err = fmt.Errorf("%s: no PEM certificate in it", path)
+	}
+	return err
+}
+
+// secret refuses files that others can read.
+func secret(path string) error {
+	info, err := os.Stat(path)
+	if err == nil && info.Mode().Perm()&0o077 != 0 {
+		err = fmt.Errorf("%s can be read by others: chmod 600 it", path)
+	}
+	return err
+}
