@@ -153,6 +153,53 @@ func TestLedgerKilled(t *testing.T) {
 	}
 }
 
+// TestKeySetChild is the victim: it keeps one key set after the other.
+func TestKeySetChild(t *testing.T) {
+	if os.Getenv(childEnv) == "" {
+		t.Skip("victim of TestKeySetKilled")
+	}
+	l := openLedger(t, filepath.Join(os.Getenv("CACHE_DIR"), "ledger.db"), opts)
+	l.FailAt(crashAt())
+	for i := keySet(t, l) + 1; ; i++ {
+		if err := l.SaveKeySet(t.Context(), "via-roma-12", []byte(strconv.Itoa(i))); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(os.Stdout, i)
+	}
+}
+
+// keySet is the number of the key set that is kept, -1 for none.
+func keySet(t *testing.T, l *cache.Ledger) int {
+	t.Helper()
+	b, err := l.KeySet(t.Context(), "via-roma-12")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b == nil {
+		return -1
+	}
+	n, err := strconv.Atoi(string(b))
+	if err != nil {
+		t.Fatalf("got key set %q, want one that was saved", b)
+	}
+	return n
+}
+
+// The key set that is kept is the old one or the new one, whenever the process dies.
+func TestKeySetKilled(t *testing.T) {
+	dir := t.TempDir()
+	for n := 1; n <= 3; n++ {
+		for _, point := range []string{"begun", "written", "committed"} {
+			acked := runChild(t, "TestKeySetChild", dir, fmt.Sprintf("%s:%d", point, n))
+			l := openLedger(t, filepath.Join(dir, "ledger.db"), opts)
+			if got := keySet(t, l); got < acked || acked >= 0 && got > acked+1 {
+				t.Errorf("killed at %s: got key set %d, want %d or the next", point, got, acked)
+			}
+			l.Close()
+		}
+	}
+}
+
 // TestListChild is the victim: it loads, activates, changes and tidies lists of
 // 5 entries a version, all of the version's account.
 func TestListChild(t *testing.T) {

@@ -90,7 +90,7 @@ func TestChangedRecordIsNoticed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ledger.db")
 	l := openLedger(t, path, opts)
 	commit(t, l, 5)
-	if err := l.RaiseHead(t.Context(), version(7, 0)); err != nil {
+	if err := errors.Join(l.RaiseHead(t.Context(), version(7, 0)), l.SaveKeySet(t.Context(), "via-roma-12", []byte("keys"))); err != nil {
 		t.Fatal(err)
 	}
 	l.Close()
@@ -121,6 +121,9 @@ func TestChangedRecordIsNoticed(t *testing.T) {
 	}
 	if epoch, v, err := l.HighestHead(t.Context(), "via-roma-12"); storedState(t, l) != 4 || epoch != 1 || v != 7 || err != nil {
 		t.Errorf("got state %d and head %d %d %v, want them kept", storedState(t, l), epoch, v, err)
+	}
+	if keys, err := l.KeySet(t.Context(), "via-roma-12"); string(keys) != "keys" || err != nil {
+		t.Errorf("got key set %q %v, want it kept", keys, err)
 	}
 }
 

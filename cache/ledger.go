@@ -27,6 +27,9 @@ CREATE TABLE anchor (no INTEGER PRIMARY KEY, boot TEXT NOT NULL, up INTEGER NOT 
 CREATE TABLE head (list TEXT PRIMARY KEY, epoch INTEGER, version INTEGER) WITHOUT ROWID;
 CREATE TABLE spent (no INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);`}
 
+// keysetTable came later than the others: a file without it gets it when it is opened.
+const keysetTable = "CREATE TABLE IF NOT EXISTS keyset (list TEXT PRIMARY KEY, message BLOB NOT NULL) WITHOUT ROWID"
+
 // LedgerOpts are the terms of a ledger. Gateway and Stamp must be set.
 type LedgerOpts struct {
 	// Gateway is named in LedgerOpened.
@@ -110,6 +113,9 @@ func (l *Ledger) open() (err error) {
 		l.recovered.word += "; " + saved.String()
 	}
 	return l.change("begin ledger", func(tx *sql.Tx) error {
+		if _, err := tx.Exec(keysetTable); err != nil {
+			return err
+		}
 		var base sql.Null[uint64]
 		if err := tx.QueryRow("SELECT max(base) FROM ledger").Scan(&base); err != nil {
 			return err

@@ -332,6 +332,12 @@ func TestRatchets(t *testing.T) {
 	if first, err := l.Spend(t.Context(), "c-1"); !first || err != nil {
 		t.Errorf("got %v %v, want the first", first, err)
 	}
+	if none, err := l.KeySet(t.Context(), "via-roma-12"); none != nil || err != nil {
+		t.Errorf("got key set %q %v, want none", none, err)
+	}
+	if err := errors.Join(l.SaveKeySet(t.Context(), "via-roma-12", []byte("1")), l.SaveKeySet(t.Context(), "via-roma-12", []byte("2"))); err != nil {
+		t.Fatal(err)
+	}
 	l.Close()
 	l = openLedger(t, path, opts)
 	if epoch, v, err := l.HighestHead(t.Context(), "via-roma-12"); epoch != 1 || v != 7 || err != nil {
@@ -342,6 +348,9 @@ func TestRatchets(t *testing.T) {
 	}
 	if first, err := l.Spend(t.Context(), "c-1"); first || err != nil {
 		t.Errorf("got %v %v, want spent", first, err)
+	}
+	if last, err := l.KeySet(t.Context(), "via-roma-12"); string(last) != "2" || err != nil {
+		t.Errorf("got key set %q %v, want the last", last, err)
 	}
 }
 

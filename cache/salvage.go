@@ -9,12 +9,13 @@ import (
 )
 
 // salvaged is what could still be read of a damaged ledger: the states of the
-// stations, so that running sessions run on, the heads of the lists, and the
-// records that the backend had not committed.
+// stations, so that running sessions run on, the heads and key sets of the lists,
+// and the records that the backend had not committed.
 type salvaged struct {
 	ledger  string
 	states  map[string][]byte
 	heads   []session.ListVersion
+	keysets map[string][]byte
 	records [][]byte
 	lost    int // records that were changed since they were made
 }
@@ -31,16 +32,8 @@ func salvage(aside string) (s salvaged) {
 	db := sql.OpenDB(c)
 	db.SetMaxOpenConns(1)
 	defer db.Close()
-	s.states = map[string][]byte{}
-	each(db, "SELECT station, body FROM state", func(scan func(...any) error) error {
-		var station string
-		var body []byte
-		err := scan(&station, &body)
-		if err == nil {
-			s.states[station] = body
-		}
-		return err
-	})
+	s.states = named(db, "SELECT station, body FROM state")
+	s.keysets = named(db, "SELECT list, message FROM keyset")
 	each(db, "SELECT list, epoch, version FROM head", func(scan func(...any) error) error {
 		var v session.ListVersion
 		err := scan(&v.List, &v.Epoch, &v.Version)
@@ -93,6 +86,21 @@ func each(db *sql.DB, query string, f func(scan func(...any) error) error) {
 	}
 }
 
+// named reads rows of a name and what it stands for.
+func named(db *sql.DB, query string) map[string][]byte {
+	found := map[string][]byte{}
+	each(db, query, func(scan func(...any) error) error {
+		var name string
+		var body []byte
+		err := scan(&name, &body)
+		if err == nil {
+			found[name] = body
+		}
+		return err
+	})
+	return found
+}
+
 func (s salvaged) String() string {
 	return fmt.Sprintf("saved %d stations' states and %d records not yet acknowledged, %d records had been changed", len(s.states), len(s.records), s.lost)
 }
@@ -101,6 +109,11 @@ func (s salvaged) String() string {
 func (l *Ledger) adopt(tx *sql.Tx, s salvaged) error {
 	for _, v := range s.heads {
 		if err := raise(tx, v); err != nil {
+			return err
+		}
+	}
+	for list, message := range s.keysets {
+		if err := putKeySet(tx, list, message); err != nil {
 			return err
 		}
 	}

@@ -94,6 +94,26 @@ func raise(tx *sql.Tx, v session.ListVersion) error {
 	return err
 }
 
+// KeySet is the message that SaveKeySet was told last of the list, nil if none.
+func (l *Ledger) KeySet(ctx context.Context, list string) (message []byte, err error) {
+	err = l.db.QueryRowContext(ctx, "SELECT message FROM keyset WHERE list = ?", list).Scan(&message)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	return message, err
+}
+
+// SaveKeySet keeps a message that says who may sign a list. What may follow on
+// what is the caller's to judge.
+func (l *Ledger) SaveKeySet(_ context.Context, list string, message []byte) error {
+	return l.change("keep key set", func(tx *sql.Tx) error { return putKeySet(tx, list, message) })
+}
+
+func putKeySet(tx *sql.Tx, list string, message []byte) error {
+	_, err := tx.Exec("INSERT OR REPLACE INTO keyset VALUES (?, ?)", list, message)
+	return err
+}
+
 // Floor is the last good time that SetFloor was told, the zero time if none.
 func (l *Ledger) Floor(context.Context) (time.Time, error) {
 	ms, err := mark(l.db, markFloor)

@@ -20,11 +20,15 @@ type Opts struct {
 	Broker  Broker
 	Session Session // its ClientID and will are the Client's
 
-	List    string
-	Keys    jose.JSONWebKeySet // who may sign the list's head
-	Store   ListStore
-	Ratchet Ratchet
-	Outbox  Outbox
+	List string
+	Keys jose.JSONWebKeySet // who may sign the list's head
+	// Roots may replace Keys and Commands.Keys; the set in force is kept in KeyStore.
+	// Without them the keys stay as they are.
+	Roots    jose.JSONWebKeySet
+	KeyStore KeyStore
+	Store    ListStore
+	Ratchet  Ratchet
+	Outbox   Outbox
 
 	// Status is published, retained, at every connection, after StatusChanged and
 	// once a StatusInterval if it has changed. It must not block.
@@ -62,6 +66,7 @@ type State struct {
 type Client struct {
 	o       Opts
 	topics  GatewayTopics
+	keys    *keyring
 	list    *listSync
 	forward *forwarder
 	poke    chan struct{}
@@ -81,9 +86,12 @@ func New(o Opts) (*Client, error) {
 	if cmd := o.Commands; len(cmd.Keys.Keys) > 0 && (cmd.Spend == nil || cmd.Handle == nil) {
 		return nil, errors.New("uplink: commands have keys, and nobody to note or handle them")
 	}
+	if len(o.Roots.Keys) > 0 && o.KeyStore == nil {
+		return nil, errors.New("uplink: there are root keys, and nobody to keep what they sign")
+	}
 	o = o.withDefaults()
-	c := &Client{o: o, topics: GatewayTopics(o.Gateway), poke: make(chan struct{}, 1)}
-	c.list = &listSync{topics: ListTopics(o.List), keys: o.Keys, store: o.Store, ratchet: o.Ratchet, report: o.OnList, now: o.Now}
+	c := &Client{o: o, topics: GatewayTopics(o.Gateway), poke: make(chan struct{}, 1), keys: newKeyring(o)}
+	c.list = &listSync{topics: ListTopics(o.List), keys: c.keys, store: o.Store, ratchet: o.Ratchet, report: o.OnList, now: o.Now}
 	c.forward = &forwarder{topics: c.topics, out: o.Outbox, log: o.Log, now: o.Now, refuse: c.refuseAck, first: o.AckTimeout}
 	c.state.Since, c.state.List.State = o.Now(), "none"
 	return c, nil
@@ -221,6 +229,9 @@ func (c *Client) connection(ctx context.Context) (connected bool, err error) {
 
 // serve runs the loops of one connection; the first to end ends all.
 func (c *Client) serve(ctx context.Context, conn *Conn) error {
+	if err := c.keys.load(ctx); err != nil {
+		return err
+	}
 	// Before the status: who reads the nonce in it may command at once.
 	if err := conn.Subscribe(ctx, c.topics.Ack(), c.topics.Commands()); err != nil {
 		return err

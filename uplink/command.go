@@ -57,7 +57,7 @@ const (
 
 // Commands is how a Client takes commands. Without keys it takes none, and says so.
 type Commands struct {
-	Keys jose.JSONWebKeySet // who may command
+	Keys jose.JSONWebKeySet // who may command, until a root says otherwise
 	// Spend notes the id of a command durably and tells whether it is the first time.
 	Spend func(ctx context.Context, id string) (first bool, err error)
 	// Clock tells the time, and whether it can be trusted.
@@ -122,7 +122,7 @@ func parseCommand(message []byte, keys jose.JSONWebKeySet) (Command, error) {
 // judge tells whether a command is to be carried out here and now. The last
 // check notes the id: what passes it once never does again.
 func (c *Client) judge(ctx context.Context, m Incoming) (Command, error) {
-	cmd, err := parseCommand(m.Payload, c.o.Commands.Keys)
+	cmd, err := parseCommand(m.Payload, c.keys.commanders())
 	if err != nil {
 		return cmd, err
 	}

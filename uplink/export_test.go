@@ -16,7 +16,7 @@ type ListSync struct{ s *listSync }
 
 // NewListSync follows a list.
 func NewListSync(list string, keys jose.JSONWebKeySet, store ListStore, r Ratchet, report func(ListEvent), now func() time.Time) ListSync {
-	return ListSync{&listSync{topics: ListTopics(list), keys: keys, store: store, ratchet: r, report: report, now: now}}
+	return ListSync{&listSync{topics: ListTopics(list), keys: newKeyring(Opts{List: list, Keys: keys}), store: store, ratchet: r, report: report, now: now}}
 }
 
 func (l ListSync) Connected(ctx context.Context, net Subscriber) error {

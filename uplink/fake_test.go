@@ -22,6 +22,8 @@ type memory struct {
 	epoch   uint64
 	version uint64
 	fail    error // what every write to the list store answers
+	keySet  []byte
+	noKeys  error // what every read and write of a key set answers
 
 	ledger  string
 	records []session.Message
@@ -134,6 +136,21 @@ func (m *memory) RaiseHead(_ context.Context, v session.ListVersion) error {
 	defer m.mu.Unlock()
 	m.epoch, m.version = v.Epoch, v.Version
 	return nil
+}
+
+func (m *memory) KeySet(context.Context, string) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.keySet, m.noKeys
+}
+
+func (m *memory) SaveKeySet(_ context.Context, _ string, message []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.noKeys == nil {
+		m.keySet = message
+	}
+	return m.noKeys
 }
 
 // record appends n records.

@@ -20,6 +20,10 @@ import (
 func forge(t testing.TB, header, payload string) []byte {
 	t.Helper()
 	key, _ := keys()
+	return forgeBy(key, header, payload)
+}
+
+func forgeBy(key jose.JSONWebKey, header, payload string) []byte {
 	enc := base64.RawURLEncoding.EncodeToString
 	input := enc([]byte(header)) + "." + enc([]byte(payload)) // RFC 7515, 5.1
 	return []byte(input + "." + enc(ed25519.Sign(key.Key.(ed25519.PrivateKey), []byte(input))))

@@ -42,6 +42,7 @@ type ListState struct {
 	Epoch   uint64 `json:"epoch"`   // of the newest head accepted in this run
 	Version uint64 `json:"version"` // of the newest head accepted in this run
 	Refused uint64 `json:"refused"` // messages refused in this run
+	Keys    uint64 `json:"keys"`    // sequence of the key set in force; 0: the pinned keys
 	Last    string `json:"lastRefusal,omitempty"`
 }
 
@@ -57,5 +58,6 @@ const (
 	ListApplied   = "applied"   // another version is in force
 	ListRefreshed = "refreshed" // the version in force was issued again
 	ListRefused   = "refused"   // a message was refused, the list in force stays
+	ListRekeyed   = "rekeyed"   // a root replaced the keys
 	ListStalled   = "stalled"   // a way to the head leads nowhere at the moment
 )

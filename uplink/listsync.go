@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
-
 	"badged/session"
 )
 
@@ -34,7 +32,7 @@ type subscriber interface {
 // reported, and tried again.
 type listSync struct {
 	topics  ListTopics
-	keys    jose.JSONWebKeySet
+	keys    *keyring
 	store   ListStore
 	ratchet Ratchet
 	report  func(ListEvent)
@@ -70,6 +68,12 @@ func (s *listSync) connected(ctx context.Context, net subscriber) error {
 // ask has the broker send the retained head again.
 func (s *listSync) ask(ctx context.Context) error {
 	s.askAt = s.now().Add(headInterval)
+	s.state.Keys = s.keys.at()
+	if s.keys.rooted() { // first: the head may be by a new key
+		if err := s.net.Subscribe(ctx, s.topics.Keys()); err != nil {
+			return err
+		}
+	}
 	return s.net.Subscribe(ctx, s.topics.Head())
 }
 
@@ -80,6 +84,8 @@ func (s *listSync) message(ctx context.Context, topic string, payload []byte) er
 		return nil // a retained message was cleared
 	case topic == s.topics.Head():
 		return s.newHead(ctx, payload)
+	case topic == s.topics.Keys():
+		return s.newKeys(ctx, payload)
 	case s.way == nil || !slices.Contains(s.missing(), topic):
 		return nil // late, or again, or never asked for
 	}
@@ -150,7 +156,7 @@ func (s *listSync) refuse(err error) {
 }
 
 func (s *listSync) newHead(ctx context.Context, payload []byte) error {
-	h, err := ParseHead(payload, s.keys, string(s.topics))
+	h, err := ParseHead(payload, s.keys.lists(), string(s.topics))
 	if err != nil {
 		s.refuse(err)
 		return nil

@@ -32,6 +32,9 @@ type ListTopics string
 // Head is the topic of the list's signed head.
 func (l ListTopics) Head() string { return listPrefix + string(l) + "/head" }
 
+// Keys is the topic of the list's key set, signed by a root.
+func (l ListTopics) Keys() string { return listPrefix + string(l) + "/keys" }
+
 // Delta is the topic of the delta that leads to version v.
 func (l ListTopics) Delta(v uint64) string {
 	return listPrefix + string(l) + "/delta/" + strconv.FormatUint(v, 10)

@@ -133,11 +133,13 @@ type commandKey struct {
 }
 
 // Run makes the two files.
-func (c *commandKey) Run(e *env) error {
-	if err := backend.CommandKeygen(c.Out); err != nil {
+func (c *commandKey) Run(e *env) error { return commandKeygen(e, c.Out) }
+
+func commandKeygen(e *env, dir string) error {
+	if err := backend.CommandKeygen(dir); err != nil {
 		return err
 	}
 	fmt.Fprintf(e.out, "%s signs commands: keep it secret\n%s goes to the gateways\n",
-		filepath.Join(c.Out, backend.CommandKeyFile), filepath.Join(c.Out, backend.CommandKeysFile))
+		filepath.Join(dir, backend.CommandKeyFile), filepath.Join(dir, backend.CommandKeysFile))
 	return nil
 }

@@ -51,16 +51,30 @@ func (f brokerAccess) to(url string) backend.BrokerOpts {
 }
 
 type listKeygenCmd struct {
-	Out string `default:"." placeholder:"DIR" help:"Folder for list-key.jwk and list-keys.jwks."`
+	Out  string `default:"." placeholder:"DIR" help:"Folder for list-key.jwk and list-keys.jwks."`
+	Kind string `default:"list" enum:"list,command,root" help:"What the key signs: lists, commands, or, as a root, who may sign those."`
 }
 
 // Run makes the two files.
 func (c *listKeygenCmd) Run(e *env) error {
-	if err := backend.Keygen(c.Out); err != nil {
+	return map[string]func(*env, string) error{"list": listKeygen, "command": commandKeygen, "root": rootKeygen}[c.Kind](e, c.Out)
+}
+
+func listKeygen(e *env, dir string) error {
+	if err := backend.Keygen(dir); err != nil {
 		return err
 	}
 	fmt.Fprintf(e.out, "%s signs lists: keep it secret\n%s goes to the gateways\n",
-		filepath.Join(c.Out, backend.KeyFile), filepath.Join(c.Out, backend.KeysFile))
+		filepath.Join(dir, backend.KeyFile), filepath.Join(dir, backend.KeysFile))
+	return nil
+}
+
+func rootKeygen(e *env, dir string) error {
+	if err := backend.RootKeygen(dir); err != nil {
+		return err
+	}
+	fmt.Fprintf(e.out, "%s replaces list and command keys: keep it secret and offline\n%s goes to the gateways, as list.root_keys\n",
+		filepath.Join(dir, backend.RootKeyFile), filepath.Join(dir, backend.RootKeysFile))
 	return nil
 }
 

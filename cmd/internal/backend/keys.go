@@ -14,12 +14,14 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// Files that Keygen and CommandKeygen write.
+// Files that Keygen, CommandKeygen and RootKeygen write.
 const (
 	KeyFile         = "list-key.jwk"   // private, mode 0600
 	KeysFile        = "list-keys.jwks" // what gateways pin
 	CommandKeyFile  = "command-key.jwk"
 	CommandKeysFile = "command-keys.jwks"
+	RootKeyFile     = "root-key.jwk" // replaces the other two: kept offline
+	RootKeysFile    = "root-keys.jwks"
 )
 
 // Keygen makes an Ed25519 key for signing lists and writes its two files to dir.
@@ -28,6 +30,9 @@ func Keygen(dir string) error { return keygen(dir, KeyFile, KeysFile) }
 
 // CommandKeygen does the same for signing commands.
 func CommandKeygen(dir string) error { return keygen(dir, CommandKeyFile, CommandKeysFile) }
+
+// RootKeygen does the same for signing key sets.
+func RootKeygen(dir string) error { return keygen(dir, RootKeyFile, RootKeysFile) }
 
 func keygen(dir, private, public string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {

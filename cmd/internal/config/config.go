@@ -74,6 +74,7 @@ func (b Broker) Encrypted() bool { return b.URL.Scheme != "tcp" && b.URL.Scheme 
 type List struct {
 	Name   string
 	Keys   string // file with a JWK Set
+	Roots  string // file with a JWK Set: who may replace Keys and CommandKeys; "" for nobody
 	MaxAge time.Duration
 }
 
@@ -162,6 +163,7 @@ func (f *file) config(p *problems, dir string) Config {
 		List: List{
 			Name:   p.id("list.name", f.List.Name),
 			Keys:   beside(dir, p.need("list.keys", f.List.Keys, `a file with a JWK Set, such as "list-keys.jwks"`)),
+			Roots:  beside(dir, f.List.RootKeys),
 			MaxAge: p.longer("list.max_age", f.List.MaxAge.or(30*24*time.Hour), time.Minute),
 		},
 		CommandKeys: beside(dir, f.Commands.Keys),

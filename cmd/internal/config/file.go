@@ -44,9 +44,10 @@ type brokerTable struct {
 }
 
 type listTable struct {
-	Name   string   `toml:"name"`
-	Keys   string   `toml:"keys"`
-	MaxAge duration `toml:"max_age"`
+	Name     string   `toml:"name"`
+	Keys     string   `toml:"keys"`
+	RootKeys string   `toml:"root_keys"`
+	MaxAge   duration `toml:"max_age"`
 }
 
 type commandsTable struct {

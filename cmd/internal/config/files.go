@@ -20,6 +20,7 @@ type File struct {
 func (c Config) Files() []File {
 	all := []File{
 		{"list.keys", c.List.Keys, false, keys("list keys")},
+		{"list.root_keys", c.List.Roots, false, c.rootsApart},
 		{"commands.keys", c.CommandKeys, false, keys("command keys")},
 		{"broker.ca", c.Broker.CA, false, usableCA},
 		{"broker.cert", c.Broker.Cert, false, c.Broker.pair},

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/go-jose/go-jose/v4"
@@ -26,11 +28,43 @@ func ReadSiteKey(path string) ([]byte, error) {
 	return key, nil
 }
 
-// LoadKeys reads who may sign what: "list keys", "command keys".
+// ListKeys reads who may sign the list, and who may replace those who may.
+func (c Config) ListKeys() (keys, roots jose.JSONWebKeySet, err error) {
+	if keys, err = LoadKeys("list keys", c.List.Keys); err != nil || c.List.Roots == "" {
+		return keys, roots, err
+	}
+	roots, err = LoadKeys("root keys", c.List.Roots)
+	return keys, roots, err
+}
+
+// rootsApart refuses a root that is also used for everyday signing: who steals
+// that key could then replace the others.
+func (c Config) rootsApart(path string) error {
+	roots, err := LoadKeys("root keys", path)
+	if err != nil {
+		return err
+	}
+	for what, everyday := range map[string]string{"list keys": c.List.Keys, "command keys": c.CommandKeys} {
+		keys, _ := LoadKeys(what, everyday) // is checked by itself
+		for _, r := range roots.Keys {
+			if slices.ContainsFunc(keys.Keys, func(k jose.JSONWebKey) bool { return reflect.DeepEqual(k.Key, r.Key) }) {
+				return fmt.Errorf("key %q is among the %s too; want a root of its own, kept offline: %s", r.KeyID, what, keygens["root keys"])
+			}
+		}
+	}
+	return nil
+}
+
+// keygens are the commands that make keys, by what they are.
+var keygens = map[string]string{
+	"list keys": "badgectl list keygen", "root keys": "badgectl list keygen --kind root", "command keys": "badgectl command keygen",
+}
+
+// LoadKeys reads who may sign what: "list keys", "command keys", "root keys".
 func LoadKeys(what, path string) (keys jose.JSONWebKeySet, err error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return keys, fmt.Errorf("%s: %w\nhint: badgectl %s keygen makes a pair; the public one belongs here", what, err, strings.TrimSuffix(what, " keys"))
+		return keys, fmt.Errorf("%s: %w\nhint: %s makes a pair; the public one belongs here", what, err, keygens[what])
 	}
 	if err := json.Unmarshal(b, &keys); err != nil {
 		return keys, fmt.Errorf("%s %s: no JWK Set: %w", what, path, err)

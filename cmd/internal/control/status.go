@@ -35,6 +35,7 @@ type BrokerStatus struct {
 type ListStatus struct {
 	session.ListVersion
 	State   string `json:"state"` // "none", "current", "fetching", "incomplete"
+	Keys    uint64 `json:"keys"`  // sequence of the key set in force; 0: the pinned keys
 	Refused uint64 `json:"refused"`
 	Error   string `json:"error,omitempty"` // why the last message was refused
 }

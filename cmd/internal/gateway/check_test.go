@@ -7,8 +7,23 @@ import (
 	"testing"
 
 	"badged/cache"
+	"badged/cmd/internal/backend"
 	"badged/session"
 )
+
+func TestARootThatSignsListsTooIsRefused(t *testing.T) {
+	h := newHouse(t, nowhere)
+	if err := backend.RootKeygen(h.dir); err != nil {
+		t.Fatal(err)
+	}
+	for file, says := range map[string]string{backend.RootKeysFile: "", backend.KeysFile: "is among the list keys too", "lost.jwks": "keygen --kind root"} {
+		h.cfg.List.Roots = filepath.Join(h.dir, file)
+		_, err := Check(h.cfg)
+		if says == "" && err != nil || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
+			t.Errorf("%s as root: got %v, want %q", file, err, says)
+		}
+	}
+}
 
 func TestPrivateStationThatNoBadgeOpensIsNoted(t *testing.T) {
 	h := newHouse(t, nowhere)

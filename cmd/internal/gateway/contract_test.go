@@ -95,6 +95,7 @@ var kinds = []struct {
 	open   func([]byte) ([]byte, error)
 }{
 	{regexp.MustCompile(`/head$`), "head", carriedByJWS},
+	{regexp.MustCompile(`/keys$`), "keys", carriedByJWS},
 	{regexp.MustCompile(`/delta/\d+$`), "delta", inflated},
 	{regexp.MustCompile(`/snapshot/\d+/index$`), "index", inflated},
 	{regexp.MustCompile(`/snapshot/\d+/\d+$`), "chunk", inflated},

@@ -120,7 +120,7 @@ func (g *gateway) wire() error {
 	if err != nil {
 		return err
 	}
-	keys, err := config.LoadKeys("list keys", g.cfg.List.Keys)
+	keys, roots, err := g.cfg.ListKeys()
 	if err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func (g *gateway) wire() error {
 	if err != nil {
 		return err
 	}
-	g.up, err = uplink.New(g.uplinkOpts(keys, commands))
+	g.up, err = uplink.New(g.uplinkOpts(keys, roots, commands))
 	if err != nil {
 		return err
 	}

@@ -74,7 +74,7 @@ func (g *gateway) stationsChanged() {
 	}
 }
 
-func (g *gateway) uplinkOpts(keys jose.JSONWebKeySet, commands uplink.Commands) uplink.Opts {
+func (g *gateway) uplinkOpts(keys, roots jose.JSONWebKeySet, commands uplink.Commands) uplink.Opts {
 	b := g.cfg.Broker
 	return uplink.Opts{
 		Gateway: g.cfg.ID,
@@ -83,7 +83,8 @@ func (g *gateway) uplinkOpts(keys jose.JSONWebKeySet, commands uplink.Commands) 
 			Time: g.clock.Now,
 		},
 		RetryMin: b.RetryMin, RetryMax: b.RetryMax,
-		List: g.cfg.List.Name, Keys: keys, Store: g.list, Ratchet: g.ledger, Outbox: g.ledger,
+		List: g.cfg.List.Name, Keys: keys, Roots: roots,
+		Store: g.list, Ratchet: g.ledger, KeyStore: g.ledger, Outbox: g.ledger,
 		Status: func() any { return g.status() }, OnList: g.listEvent, OnAck: g.ackRefused, Log: g.log,
 		Commands: commands,
 	}
@@ -132,7 +133,7 @@ func (g *gateway) status() control.Status {
 			URL: g.cfg.Broker.URL.String(), Connected: up.Connected, Since: up.Since, Attempts: up.Attempts, Error: up.Err,
 		},
 		Nonce:  up.Nonce,
-		List:   control.ListStatus{State: up.List.State, Refused: up.List.Refused, Error: up.List.Last},
+		List:   control.ListStatus{State: up.List.State, Keys: up.List.Keys, Refused: up.List.Refused, Error: up.List.Last},
 		Faults: g.faults.all(),
 	}
 	s.List.List = g.cfg.List.Name
