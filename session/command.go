@@ -9,6 +9,7 @@ const (
 	CommandStop    CommandName = "stop"
 	CommandEnable  CommandName = "enable"
 	CommandDisable CommandName = "disable" // starts only: a session may end
+	CommandTest    CommandName = "test"    // the relay, as with a service badge
 )
 
 // Commanded orders something at a station. Its Outcome has one Decision.
@@ -31,6 +32,8 @@ func (e Commanded) apply(s *step) {
 		s.startRemote(c, st, e)
 	case e.Name == CommandStop:
 		s.stopRemote(c, st, d)
+	case e.Name == CommandTest:
+		s.testRemote(c, st, d)
 	default:
 		st.Disabled = e.Name == CommandDisable
 		if !st.Disabled {
@@ -66,5 +69,17 @@ func (s *step) stopRemote(c StationConfig, st *station, d Decision) {
 	}
 	d.Action, d.TransactionID, d.Account = ActionStop, st.Session.ID, st.Session.Account
 	s.end(c, st, ending{StoppedRemote, TriggerRemoteStop})
+	s.decide(d)
+}
+
+// testRemote closes the relay for a moment wherever a service badge would: never
+// in a session.
+func (s *step) testRemote(c StationConfig, st *station, d Decision) {
+	r := s.m.policy[policyKey{c.Kind, WhoService}][st.phase(c)]
+	if d.Reason = r.Reason; r.Action == ActionTest {
+		d.Action = ActionTest
+		d.TransactionID = s.begin(c, st, "", Listing{}, TriggerRemoteStart, true).ID
+		s.show(Signal{Name: SignalTest, Reader: c.Reader, Station: c.ID})
+	}
 	s.decide(d)
 }

@@ -130,9 +130,9 @@ func (c *Controller) Command(ctx context.Context, name CommandName, station stri
 	switch name {
 	case CommandStart:
 		e.Listing, e.Err = c.lookup(uid)
-	case CommandStop, CommandEnable, CommandDisable:
+	case CommandStop, CommandEnable, CommandDisable, CommandTest:
 	default:
-		return Decision{}, fmt.Errorf("command %q: unknown, want start, stop, enable or disable", name)
+		return Decision{}, fmt.Errorf("command %q: unknown, want start, stop, enable, disable or test", name)
 	}
 	it := item{event: e, gen: gen, reply: make(chan Decision, 1)}
 	c.post(it)
@@ -214,7 +214,7 @@ func (c *Controller) recheckAll(ctx context.Context) {
 		case <-c.recheck:
 		}
 		for id, st := range c.state.Load().stations {
-			if st.Session == nil {
+			if st.Session == nil || st.Session.UID == "" {
 				continue
 			}
 			uid := st.Session.UID

@@ -290,6 +290,40 @@ func TestCommands(t *testing.T) {
 	d.wantKinds("Started RemoteStart ", "Ended RemoteStop Remote")
 }
 
+func TestRelayIsTriedWithoutABadgeWhereverAServiceBadgeWould(t *testing.T) {
+	for _, kind := range []session.Service{session.Laundry, session.Charging} {
+		for _, p := range phases {
+			if kind == session.Charging && p == session.PhaseFinishing {
+				continue // charging has none
+			}
+			t.Run(fmt.Sprint(kind, p), func(t *testing.T) {
+				c := station(kind, "washer")
+				d := newDesk(t, c)
+				toPhase(d, c, p)
+				relay, records := d.m.Status(d.state, d.now.Up)[0].Relay, len(d.records)
+				d.do(session.Commanded{Name: session.CommandTest, Station: "washer"})
+				got := d.said[len(d.said)-1]
+				if p == session.PhasePreparing || p == session.PhaseInUse || p == session.PhaseFinishing {
+					d.wantRelay("washer", relay)
+					if got.Reason != session.StationOccupied || len(d.records) != records {
+						t.Errorf("got %+v, want StationOccupied and no record", got)
+					}
+					return
+				}
+				d.wantRelay("washer", true)
+				if got.Action != session.ActionTest || got.Status != session.Accepted {
+					t.Errorf("got %+v, want a test", got)
+				}
+				d.tick(3 * time.Second)
+				d.wantRelay("washer", false)
+				if e := d.last(); e.EventType != session.Ended || e.UID != "" || e.Account != "" || e.Review[0] != session.ReviewServiceTest {
+					t.Errorf("got %+v, want the end of a test that is nobody's", e)
+				}
+			})
+		}
+	}
+}
+
 func TestRefusedCardKeepsItsReason(t *testing.T) {
 	d := newDesk(t, station(session.Laundry, "washer"))
 	d.do(session.CardRefused{Reader: "hall", UID: "04112233445566", Reason: "DESFire"})

@@ -94,7 +94,7 @@ func (a *anyone) act() string {
 		}
 		return "power cut"
 	case n < 94:
-		names := []session.CommandName{session.CommandStart, session.CommandStop, session.CommandEnable, session.CommandDisable, session.CommandEnable}
+		names := []session.CommandName{session.CommandStart, session.CommandStop, session.CommandEnable, session.CommandDisable, session.CommandEnable, session.CommandTest}
 		c := names[a.r.IntN(len(names))]
 		a.do(session.Commanded{Name: c, Station: id, UID: uid, Listing: a.listing(uid)})
 		return "command " + string(c)

@@ -84,7 +84,7 @@ type TransactionEvent struct {
 	Station       string        `json:"station"`
 	Kind          Service       `json:"kind"`
 	Account       string        `json:"account"`
-	UID           string        `json:"uid"` // HMAC under the site's key, or plain: see Config.UIDForm
+	UID           string        `json:"uid"` // HMAC under the site's key, or plain: see Config.UIDForm; "" of a test without a badge
 	List          ListPoint     `json:"list"`
 	MeterStart    int64         `json:"meterStart"` // Wh, register at Started
 	MeterValue    int64         `json:"meterValue"` // Wh, register now
