@@ -169,11 +169,7 @@ func (s *survey) missing(name string) error {
 }
 
 func busy(info uapi.LineInfoV2) error {
-	who := uapi.BytesToString(info.Consumer[:])
-	if who == "" {
-		who = "the kernel"
-	}
-	return fmt.Errorf("%q uses it: stop that, or choose another line (%w)", who, syscall.EBUSY)
+	return fmt.Errorf("%q uses it: stop that, or choose another line (%w)", user(info), syscall.EBUSY)
 }
 
 func explain(err error, info uapi.LineInfoV2) error {
