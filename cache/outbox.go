@@ -122,6 +122,19 @@ func (l *Ledger) messages(ctx context.Context, from, to uint64, limit int) ([]se
 	return out, l.advise(out, base)
 }
 
+// Last returns the newest records of the ledger, up to n, oldest first.
+func (l *Ledger) Last(ctx context.Context, n uint64) ([]session.Message, error) {
+	end, _, err := lastRecord(l.db)
+	if err != nil {
+		return nil, fmt.Errorf("read newest records: %w", err)
+	}
+	out, err := l.messages(ctx, end-min(end, n)+1, end, int(n))
+	if err != nil {
+		return nil, fmt.Errorf("read newest records: %w", err)
+	}
+	return out, nil
+}
+
 // Taken notes that a broker has everything up to and including seq of what
 // Unsent returned. One flush, so call it once for a batch.
 func (l *Ledger) Taken(_ context.Context, ledger string, seq uint64) error {
