@@ -51,15 +51,15 @@ func once(p *problems, seen map[string]bool, key, name string) {
 	seen[name] = true
 }
 
-// pin is one use of a line.
-type pin struct{ key, line string }
+// Use is one use of a GPIO line: by the value of Key in the file.
+type Use struct{ Key, Line string }
 
-// pins lists every line that the config uses.
-func (c Config) pins() []pin {
-	var out []pin
+// Lines lists every GPIO line that the config uses.
+func (c Config) Lines() []Use {
+	var out []Use
 	add := func(key, line string) {
 		if line != "" {
-			out = append(out, pin{key, line})
+			out = append(out, Use{key, line})
 		}
 	}
 	for i, r := range c.Readers {
@@ -98,12 +98,12 @@ func (c Config) checkPins(p *problems) {
 	for _, line := range busPins[c.Panel.Display] {
 		taken[line] = c.Panel.Display
 	}
-	for _, u := range c.pins() {
-		if by, ok := taken[u.line]; ok {
-			p.add(u.key, "%s is taken by %s; want a line of its own", u.line, by)
+	for _, u := range c.Lines() {
+		if by, ok := taken[u.Line]; ok {
+			p.add(u.Key, "%s is taken by %s; want a line of its own", u.Line, by)
 			continue
 		}
-		taken[u.line] = u.key
+		taken[u.Line] = u.Key
 	}
 }
 

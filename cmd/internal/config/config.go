@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -112,6 +113,13 @@ type Panel struct{ Green, Red, Buzzer, Display string }
 
 // spiPattern is a device node of the kernel's spidev: bus and chip select.
 var spiPattern = regexp.MustCompile(`^/dev/spidev[0-9]+\.[0-9]+$`)
+
+// Same tells whether two configs say the same, wherever in their files it stands.
+// What the program fills in does not count.
+func (c Config) Same(d Config) bool {
+	d.Version, d.Socket, d.lines = c.Version, c.Socket, c.lines
+	return reflect.DeepEqual(c, d)
+}
 
 // Load reads and checks a config file. What is wrong in it comes back as an
 // *Error with every problem found.
