@@ -25,6 +25,7 @@ var version = "devel"
 type cli struct {
 	Config  string           `required:"" placeholder:"F" help:"Config file, such as /etc/badged/badged.toml."`
 	Check   bool             `help:"Check the config and say what is wrong, then exit."`
+	Examine bool             `help:"Look at config, files, board and network without starting, and print JSON: badgectl doctor asks for it."`
 	Socket  string           `placeholder:"PATH" help:"Control socket (default: $$BADGED_SOCKET or /run/badged/control.sock)."`
 	Verbose bool             `short:"v" help:"Log more."`
 	Version kong.VersionFlag `help:"Print the version."`
@@ -50,6 +51,9 @@ func main() {
 
 // run is main without the process.
 func run(ctx context.Context, c cli, out, errOut io.Writer) error {
+	if c.Examine {
+		return examine(ctx, c.Config, out)
+	}
 	cfg, err := config.Load(c.Config)
 	if err != nil && !c.Check {
 		return errors.Join(err, switchOff())

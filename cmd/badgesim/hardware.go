@@ -9,6 +9,7 @@ import (
 	"periph.io/x/conn/v3/i2c"
 
 	"badged/cmd/internal/config"
+	"badged/cmd/internal/control"
 	"badged/cmd/internal/gateway"
 	"badged/reader/readertest"
 	"badged/station"
@@ -72,6 +73,11 @@ func (h *deskHardware) Output(w gateway.Wire, on bool) (station.Output, error) {
 // Input listens to a line of the world's.
 func (h *deskHardware) Input(line string) (station.Input, error) {
 	return takeLine(linesSocket(h.dir), lineRequest{Line: line})
+}
+
+// Examine says that there is nothing to examine.
+func (h *deskHardware) Examine(config.Config) []control.Check {
+	return []control.Check{{Name: "board", State: control.CheckOK, Text: "none: chips, lines and meters are emulated at " + h.dir}}
 }
 
 // Display has none: the desk shows its panel on lines and in watch.

@@ -14,6 +14,9 @@ import (
 	"syscall"
 )
 
+// ErrNobody says that no gateway runs at the socket.
+var ErrNobody = errors.New("nothing listens")
+
 // Client calls a socket that Serve opened. It is safe for concurrent use.
 type Client struct {
 	path string
@@ -113,8 +116,8 @@ func (c *Client) do(ctx context.Context, method, endpoint string, in any) (io.Re
 func (c *Client) explain(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("nothing listens at %s: is badged running? Try: systemctl status badged; "+
-			"at a desk start badgesim; another place: --socket PATH (%w)", c.path, err)
+		return fmt.Errorf("%w at %s: is badged running? Try: systemctl status badged; "+
+			"at a desk start badgesim; another place: --socket PATH (%w)", ErrNobody, c.path, err)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("no permission to open %s: run this as root or as a member of the group that owns it (%w)", c.path, err)
 	}

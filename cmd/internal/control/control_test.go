@@ -2,6 +2,7 @@ package control_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
@@ -25,6 +26,14 @@ func (g *gateway) EnableStation(_ context.Context, station string, on bool) erro
 	}
 	g.enabled[station] = on
 	return nil
+}
+
+func (g *gateway) TestRelay(ctx context.Context, station string) error {
+	return g.EnableStation(ctx, station, true)
+}
+
+func (g *gateway) Records(context.Context) ([]json.RawMessage, error) {
+	return []json.RawMessage{[]byte(`{"seq":1}`)}, nil
 }
 
 func (g *gateway) Blink(context.Context) error { return nil }

@@ -17,6 +17,9 @@ type Gateway interface {
 	Sessions() any
 	// EnableStation enables or disables a station; an unknown one is an error.
 	EnableStation(ctx context.Context, station string, on bool) error
+	// TestRelay closes a station's relay for two seconds, as a service badge does. An
+	// error says why it was not done.
+	TestRelay(ctx context.Context, station string) error
 	// Blink makes the gateway show itself to somebody who looks for it.
 	Blink(ctx context.Context) error
 	// Enrol identifies the next card at any reader instead of authorising it, and
@@ -24,6 +27,9 @@ type Gateway interface {
 	Enrol(ctx context.Context) (Enrolment, error)
 	// Doctor examines the gateway while it works; it may take seconds.
 	Doctor(ctx context.Context, e Examination) ([]Check, error)
+	// Records are the newest of the ledger, oldest first, for support: UIDs and
+	// accounts are keyed hashes in them.
+	Records(ctx context.Context) ([]json.RawMessage, error)
 }
 
 // Handler has the endpoints of a gateway:
@@ -33,16 +39,19 @@ type Gateway interface {
 //	GET  /v1/watch                    JSON lines, one Event each, until either side leaves
 //	POST /v1/stations/{id}/enable
 //	POST /v1/stations/{id}/disable
+//	POST /v1/stations/{id}/test
 //	POST /v1/blink
 //	POST /v1/enrol                    answered with an Enrolment when a card has come
 //	POST /v1/doctor                   Examination, answered with Checks
+//	GET  /v1/records                  the newest records, without UIDs and accounts
 func Handler(g Gateway, h *Hub) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /v1/status", answer(g.Status))
 	mux.Handle("GET /v1/sessions", answer(g.Sessions))
 	mux.Handle("GET /v1/watch", watch(h))
-	mux.Handle("POST /v1/stations/{id}/enable", enable(g, true))
-	mux.Handle("POST /v1/stations/{id}/disable", enable(g, false))
+	mux.Handle("POST /v1/stations/{id}/enable", order(func(ctx context.Context, id string) error { return g.EnableStation(ctx, id, true) }))
+	mux.Handle("POST /v1/stations/{id}/disable", order(func(ctx context.Context, id string) error { return g.EnableStation(ctx, id, false) }))
+	mux.Handle("POST /v1/stations/{id}/test", order(g.TestRelay))
 	mux.Handle("POST /v1/blink", Call(func(ctx context.Context, _ struct{}) (struct{}, error) {
 		return struct{}{}, g.Blink(ctx)
 	}))
@@ -50,6 +59,9 @@ func Handler(g Gateway, h *Hub) http.Handler {
 		return g.Enrol(ctx)
 	}))
 	mux.Handle("POST /v1/doctor", Call(g.Doctor))
+	mux.Handle("GET /v1/records", Call(func(ctx context.Context, _ struct{}) ([]json.RawMessage, error) {
+		return g.Records(ctx)
+	}))
 	return mux
 }
 
@@ -57,9 +69,10 @@ func answer(f func() any) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, f()) }
 }
 
-func enable(g Gateway, on bool) http.HandlerFunc {
+// order makes a handler of what is done to the station in the path.
+func order(f func(ctx context.Context, station string) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if err := g.EnableStation(r.Context(), r.PathValue("id"), on); err != nil {
+		if err := f(r.Context(), r.PathValue("id")); err != nil {
 			writeError(w, http.StatusUnprocessableEntity, err)
 			return
 		}

@@ -50,6 +50,7 @@ type gateway struct {
 	driven   chan struct{} // closed when the relays are as the journal says
 	headAt   atomic.Int64  // uptime of the last head that was accepted, or of the start
 	turned   atomic.Int64  // uptime of the controller's last turn
+	tapped   atomic.Int64  // uptime of the last card at any reader, 0 before the first
 }
 
 // Run runs the gateway of c on hw until ctx ends, and then returns nil. An

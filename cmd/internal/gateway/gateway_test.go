@@ -34,7 +34,8 @@ import (
 
 // bench is hardware for one reader, a washer without a meter and a relay.
 type bench struct {
-	chip *readertest.Chip
+	chip  *readertest.Chip
+	board []control.Check // what Examine says
 
 	mu     sync.Mutex
 	noChip error
@@ -51,6 +52,7 @@ func (b *bench) Chip(config.Reader) (Chip, error) {
 func (b *bench) Output(w Wire, on bool) (station.Output, error) { return b, b.Set(on) }
 func (b *bench) Input(string) (station.Input, error)            { return nil, errors.New("no inputs here") }
 func (b *bench) Display(string) (i2c.BusCloser, error)          { return nil, errors.New("no display here") }
+func (b *bench) Examine(config.Config) []control.Check          { return b.board }
 func (b *bench) Close() error                                   { return nil }
 
 func (b *bench) Set(on bool) error {

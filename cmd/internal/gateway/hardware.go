@@ -6,6 +6,7 @@ import (
 	"periph.io/x/conn/v3/spi"
 
 	"badged/cmd/internal/config"
+	"badged/cmd/internal/control"
 	"badged/station"
 )
 
@@ -23,6 +24,8 @@ type Hardware interface {
 	Input(line string) (station.Input, error)
 	// Display opens an I²C bus.
 	Display(bus string) (i2c.BusCloser, error)
+	// Examine says what board this is, and how the devices and lines are that c names.
+	Examine(c config.Config) []control.Check
 }
 
 // Chip is the wires to an MFRC522.

@@ -26,11 +26,15 @@ func (g *gateway) uidForm() (func(session.IDToken) string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("site key: %w", err)
 	}
-	return func(t session.IDToken) string {
-		m := hmac.New(sha256.New, key)
-		m.Write([]byte(t))
-		return hex.EncodeToString(m.Sum(nil)[:16])
-	}, nil
+	return func(t session.IDToken) string { return keyed(key, string(t)) }, nil
+}
+
+// keyed stands for s: the same for the same s, and nobody without the key can
+// tell which one that is.
+func keyed(key []byte, s string) string {
+	m := hmac.New(sha256.New, key)
+	m.Write([]byte(s))
+	return hex.EncodeToString(m.Sum(nil)[:16])
 }
 
 // siteKey reads the key that the config names. Without one it makes a key of

@@ -16,6 +16,7 @@ import (
 // reports it; a proof by a sector key comes between choose and the controller,
 // and turns an admission without one into a refusal.
 func (r *badgeReader) tap(t reader.Tap) {
+	r.tapped.Store(int64(uptime()))
 	chosen := r.choose(t)
 	defer r.remember(t)
 	if r.enrolled(chosen) {

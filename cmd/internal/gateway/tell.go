@@ -198,6 +198,20 @@ func (d door) EnableStation(ctx context.Context, station string, on bool) error 
 	return err
 }
 
+// TestRelay has a relay close for two seconds.
+func (d door) TestRelay(ctx context.Context, station string) error {
+	answer, err := d.ctl.Command(ctx, session.CommandTest, station, "")
+	switch {
+	case err != nil:
+		return err
+	case answer.Reason == session.NoStation:
+		return fmt.Errorf("no station %q at this gateway", station)
+	case answer.Reason != "":
+		return fmt.Errorf("the relay of %s stays as it is: %s", station, answer.Reason)
+	}
+	return nil
+}
+
 // Blink makes the panel show where this gateway is.
 func (d door) Blink(context.Context) error {
 	d.blink()

@@ -1,0 +1,241 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"badged/cmd/internal/config"
+	"badged/cmd/internal/control"
+)
+
+// examineConfig reads the file again: what the next start will find.
+func examineConfig(c config.Config) []control.Check {
+	now, err := config.Load(c.File)
+	if err != nil {
+		return ConfigChecks(err)
+	}
+	notes, err := Check(now)
+	if err != nil {
+		return ConfigChecks(err)
+	}
+	return named("config", compareConfig(c, now, notes)...)
+}
+
+// ConfigChecks has a line for each problem that Load or Check found.
+func ConfigChecks(err error) []control.Check {
+	const mend = "mend it before the next start: badged would not start with it"
+	var bad *config.Error
+	if !errors.As(err, &bad) {
+		return named("config", failed(err, mend))
+	}
+	var out []control.Check
+	for _, p := range bad.Problems {
+		out = append(out, failed(fmt.Errorf("%s:%d: %s: %s", bad.File, p.Line, p.Key, p.Text), mend))
+	}
+	return named("config", out...)
+}
+
+// compareConfig compares the file with what is in force.
+func compareConfig(inForce, now config.Config, notes []string) (out []control.Check) {
+	if !inForce.Same(now) {
+		out = append(out, warn("restart badged to take it up: systemctl restart badged", "%s has been changed since the start", now.File))
+	} else {
+		out = append(out, fine("%s, %d readers, %d stations", now.File, len(now.Readers), len(now.Stations)))
+	}
+	for _, n := range notes {
+		out = append(out, warn("nothing, if that is meant", "%s", n))
+	}
+	return out
+}
+
+// certificateAhead is how long before its end a certificate is a worry: it takes a
+// while until somebody comes to a cellar.
+const certificateAhead = 30 * 24 * time.Hour
+
+// examineCertificates looks at the dates of what the connection to the broker
+// hangs on.
+func examineCertificates(c config.Config, now time.Time) (out []control.Check) {
+	if s := c.Broker.URL.Scheme; s == "tcp" || s == "mqtt" {
+		return named("certificates", fine("none: the connection is not encrypted"))
+	}
+	if c.Broker.CA != "" {
+		out = append(out, checkDates("authority", c.Broker.CA, now))
+	}
+	if c.Broker.Cert == "" {
+		return append(out, named("certificate", fine("none of its own: it logs in with user and password"))...)
+	}
+	if _, err := tls.LoadX509KeyPair(c.Broker.Cert, c.Broker.Key); err != nil {
+		return append(out, named("certificate", failed(err, "certificate and key must be a pair: provision the gateway again"))...)
+	}
+	return append(out, checkDates("certificate", c.Broker.Cert, now))
+}
+
+// checkDates judges the certificate in a PEM file that ends first.
+func checkDates(name, path string, now time.Time) control.Check {
+	certs, err := readCertificates(path)
+	if err != nil {
+		return named(name, failed(err, "put the PEM file there that the broker's operator gave"))[0]
+	}
+	first := certs[0]
+	for _, c := range certs {
+		if c.NotAfter.Before(first.NotAfter) {
+			first = c
+		}
+	}
+	who := fmt.Sprintf("%s (%s)", first.Subject.CommonName, filepath.Base(path))
+	left := first.NotAfter.Sub(now)
+	check := fine("%s is good until %s, %d days", who, first.NotAfter.Format(time.DateOnly), left/(24*time.Hour))
+	const renew = "put the renewed one in its place; it is taken up without a restart"
+	switch {
+	case left <= 0:
+		check = failed(fmt.Errorf("%s has ended on %s", who, first.NotAfter.Format(time.DateOnly)), renew)
+	case now.Before(first.NotBefore):
+		check = failed(fmt.Errorf("%s is not good before %s", who, first.NotBefore.Format(time.DateTime)), "check the clock of this board, and of whoever made it")
+	case left < certificateAhead:
+		check = warn(renew, "%s ends on %s, in %d days", who, first.NotAfter.Format(time.DateOnly), left/(24*time.Hour))
+	}
+	return named(name, check)[0]
+}
+
+func readCertificates(path string) (certs []*x509.Certificate, err error) {
+	rest, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		certs = append(certs, c)
+	}
+	if len(certs) == 0 {
+		return nil, fmt.Errorf("%s: no PEM certificate in it", path)
+	}
+	return certs, nil
+}
+
+// Room on the disk of the databases that is little, and too little: see the
+// reserve of package cache.
+const (
+	littleRoom = 200 << 20
+	noRoom     = 16 << 20
+)
+
+// examineDisk asks how much room the databases have, and how worn the card is.
+func examineDisk(state string) []control.Check {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(state, &fs); err != nil {
+		return named("disk", failed(fmt.Errorf("%s: %w", state, err), "make the folder and give it to the user that runs badged, or name another in gateway.state"))
+	}
+	return append(named("disk", checkRoom(state, &fs)), named("wear", checkWear("/sys", state))...)
+}
+
+func checkRoom(state string, fs *unix.Statfs_t) control.Check {
+	free := int64(fs.Bavail) * int64(fs.Bsize)
+	text := fmt.Sprintf("%d MiB free at %s", free>>20, state)
+	switch {
+	case fs.Flags&unix.ST_RDONLY != 0:
+		return failed(fmt.Errorf("the disk of %s is read-only: the kernel does that when a card fails", state), "look at dmesg; replace the card")
+	case free < noRoom:
+		return failed(errors.New(text), "make room: no new session starts on a full disk")
+	case free < littleRoom, fs.Files > 0 && fs.Ffree*50 < fs.Files:
+		return warn("make room there: journalctl --vacuum-size=50M is a start", "%s, %d of %d files", text, fs.Files-fs.Ffree, fs.Files)
+	}
+	return fine("%s", text)
+}
+
+// checkWear asks the card that holds path for its age. eMMC tells it in steps of
+// 10 % (JESD84-B51, DEVICE_LIFE_TIME_EST_TYP_A and _B; 0x0B is past its end); SD
+// cards keep it to themselves.
+func checkWear(sys, path string) control.Check {
+	const replace = "replace the card: docs/install.md, Replacing a board"
+	disk, err := diskOf(sys, path)
+	if err != nil {
+		return fine("unknown: %v", err)
+	}
+	b, err := os.ReadFile(filepath.Join(disk, "device", "life_time"))
+	if err != nil {
+		return fine("%s does not tell its age; it has taken %s since the start of the board", filepath.Base(disk), written(disk))
+	}
+	var worst int
+	for _, f := range strings.Fields(string(b)) {
+		var n int
+		if _, err := fmt.Sscanf(f, "0x%x", &n); err == nil {
+			worst = max(worst, n)
+		}
+	}
+	switch {
+	case worst >= 0x0B:
+		return failed(fmt.Errorf("%s is past its estimated life", filepath.Base(disk)), replace)
+	case worst >= 0x09:
+		return warn(replace, "%s has used %d to %d %% of its estimated life", filepath.Base(disk), 10*(worst-1), 10*worst)
+	case worst == 0:
+		return fine("%s does not tell its age", filepath.Base(disk))
+	}
+	return fine("%s has used at most %d %% of its estimated life", filepath.Base(disk), 10*worst)
+}
+
+// diskOf is the folder under sys of the disk, not the partition, that holds path.
+func diskOf(sys, path string) (string, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return "", err
+	}
+	dev, err := filepath.EvalSymlinks(fmt.Sprintf("%s/dev/block/%d:%d", sys, unix.Major(st.Dev), unix.Minor(st.Dev)))
+	if err != nil {
+		return "", fmt.Errorf("%s is on no disk of this board", path)
+	}
+	if _, err := os.Stat(filepath.Join(dev, "partition")); err == nil {
+		dev = filepath.Dir(dev)
+	}
+	return dev, nil
+}
+
+// written is what a disk has been given since the board started: field 7 of its
+// stat file, in sectors of 512 bytes (Linux Documentation/block/stat.rst).
+func written(disk string) string {
+	b, err := os.ReadFile(filepath.Join(disk, "stat"))
+	fields := strings.Fields(string(b))
+	if err != nil || len(fields) < 7 {
+		return "nobody knows how much"
+	}
+	var sectors int64
+	fmt.Sscan(fields[6], &sectors)
+	return fmt.Sprintf("%d MiB in %s", sectors*512>>20, uptime().Round(time.Minute))
+}
+
+// nameTimeout is how long the name service may take.
+const nameTimeout = 5 * time.Second
+
+// checkName asks for the address of the broker.
+func checkName(ctx context.Context, host string) control.Check {
+	if net.ParseIP(host) != nil {
+		return named("name service", fine("not needed: the broker is named by its address %s", host))[0]
+	}
+	ctx, cancel := context.WithTimeout(ctx, nameTimeout)
+	defer cancel()
+	addrs, err := net.DefaultResolver.LookupHost(ctx, host)
+	if err != nil {
+		return named("name service", failed(err, "check broker.url and the network: cable or SIM, router, resolvectl status"))[0]
+	}
+	return named("name service", fine("%s is %s", host, strings.Join(addrs, ", ")))[0]
+}
