@@ -1,9 +1,16 @@
 package main
 
 import (
+	"bufio"
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"text/tabwriter"
 
 	"badged/cmd/internal/control"
@@ -12,27 +19,124 @@ import (
 type doctorCmd struct {
 	Reader    string `placeholder:"R" help:"Only this reader."`
 	GainSweep bool   `help:"Lay a card on the reader first: how often it is read at each gain."`
+	Relays    bool   `help:"Ask for each relay whether to close it for two seconds, and whether it did."`
+	Report    bool   `help:"Print a commissioning report to be signed and kept."`
+	Bundle    string `placeholder:"FILE" help:"Write what support needs to a .tar.gz: no secrets, no UIDs, no accounts."`
+	Config    string `default:"/etc/badged/badged.toml" placeholder:"F" help:"Config to examine where no gateway runs (default: ${default})."`
 }
 
 // errUnwell makes the exit code tell what the lines say.
 var errUnwell = errors.New("some checks failed")
 
-// Run asks the gateway to examine itself.
+// Run asks the gateway to examine itself, or where none runs the daemon's program
+// to examine the board.
 func (c *doctorCmd) Run(e *env) error {
-	var checks []control.Check
-	err := e.gateway().Post(e.ctx, "/v1/doctor", control.Examination{Reader: c.Reader, GainSweep: c.GainSweep}, &checks)
+	checks, err := c.examine(e)
 	if err != nil {
 		return err
 	}
-	if err := e.print(checks, func(w io.Writer) { printChecks(w, checks) }); err != nil {
+	if c.Relays {
+		checks = append(checks, askRelays(e)...)
+	}
+	switch {
+	case c.Bundle != "":
+		err = c.bundle(e, checks)
+	case c.Report:
+		err = e.print(checks, func(w io.Writer) { printReport(w, e, checks) })
+	default:
+		err = e.print(checks, func(w io.Writer) { printChecks(w, checks) })
+	}
+	if err != nil {
 		return err
 	}
-	for _, c := range checks {
-		if c.State == control.CheckFail {
-			return errUnwell
-		}
+	if count(checks)[control.CheckFail] > 0 {
+		return errUnwell
 	}
 	return nil
+}
+
+func (c *doctorCmd) examine(e *env) (checks []control.Check, err error) {
+	err = e.gateway().Post(e.ctx, "/v1/doctor", control.Examination{Reader: c.Reader, GainSweep: c.GainSweep}, &checks)
+	if !errors.Is(err, control.ErrNobody) || c.Reader != "" || c.GainSweep {
+		return checks, err
+	}
+	down := control.Check{Name: "daemon", State: control.CheckFail, Text: err.Error(), Do: "mend what fails below, then: systemctl start badged; journalctl -u badged -n 50 tells why it stopped"}
+	return append([]control.Check{down}, examineBoard(e.ctx, c.Config)...), nil
+}
+
+// examineBoard has the daemon's program look at what it would work with.
+func examineBoard(ctx context.Context, config string) (checks []control.Check) {
+	cmd := exec.CommandContext(ctx, daemonProgram(), "--config", config, "--examine")
+	var problem strings.Builder
+	cmd.Stderr = &problem
+	out, err := cmd.Output()
+	if err == nil {
+		err = json.Unmarshal(out, &checks)
+	}
+	if err != nil {
+		return []control.Check{{
+			Name: "board", State: control.CheckFail, Text: fmt.Sprintf("not examined: %v %s", err, firstLine(problem.String())),
+			Do: "run this as root; is the package badged installed whole? dpkg --verify badged",
+		}}
+	}
+	return checks
+}
+
+func firstLine(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	return s
+}
+
+// daemonProgram is the badged beside this program, else the one on the path.
+func daemonProgram() string {
+	if self, err := os.Executable(); err == nil {
+		if beside := filepath.Join(filepath.Dir(self), "badged"); exec.Command(beside, "--version").Run() == nil {
+			return beside
+		}
+	}
+	return "badged"
+}
+
+// askRelays tries each relay that the person at the keyboard wants to hear.
+func askRelays(e *env) (out []control.Check) {
+	s, err := status(e)
+	if err != nil {
+		return []control.Check{{Name: "relays", State: control.CheckFail, Text: err.Error(), Do: "start the gateway first"}}
+	}
+	in := bufio.NewScanner(e.in)
+	for _, st := range s.Stations {
+		if check, tried := askRelay(e, in, st.ID); tried {
+			out = append(out, check)
+		}
+	}
+	return out
+}
+
+func askRelay(e *env, in *bufio.Scanner, id string) (check control.Check, tried bool) {
+	check = control.Check{Name: "station " + id + ": relay tried", State: control.CheckOK, Text: "it closes and opens"}
+	if !yes(e, in, "Station %s: close its relay for two seconds? Whatever hangs on it is switched on.", id) {
+		return check, false
+	}
+	if err := e.gateway().Post(e.ctx, "/v1/stations/"+id+"/test", nil, nil); err != nil {
+		check.State, check.Text, check.Do = control.CheckFail, err.Error(), "end the session first, or mend the relay's line"
+		return check, true
+	}
+	if !yes(e, in, "Station %s: did it close, and open again?", id) {
+		check.State, check.Text = control.CheckFail, "nobody saw or heard it"
+		check.Do = "check the supply of the relay board, the line and station.relay_active (high or low)"
+	}
+	return check, true
+}
+
+// yes asks, and takes the end of the input for no.
+func yes(e *env, in *bufio.Scanner, question string, a ...any) bool {
+	fmt.Fprintf(e.err, question+" [y/N] ", a...)
+	if !in.Scan() {
+		fmt.Fprintln(e.err)
+		return false
+	}
+	answer := strings.ToLower(strings.TrimSpace(in.Text()))
+	return answer == "y" || answer == "yes"
 }
 
 // printChecks has one line a check; what to do follows the finding.
@@ -46,4 +150,12 @@ func printChecks(out io.Writer, checks []control.Check) {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\n", c.State, c.Name, text)
 	}
+}
+
+func count(checks []control.Check) map[control.CheckState]int {
+	n := map[control.CheckState]int{}
+	for _, c := range checks {
+		n[c.State]++
+	}
+	return n
 }
