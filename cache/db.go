@@ -28,13 +28,17 @@ const setup = `PRAGMA page_size = %d; PRAGMA journal_mode = WAL; PRAGMA wal_auto
 var errUnfit = errors.New("not a database of this program")
 
 // schema is what a file must be. The application id tells our files from
-// others (https://sqlite.org/pragma.html#pragma_application_id).
+// others (https://sqlite.org/pragma.html#pragma_application_id). The version is
+// one more than there are steps: each leads from one version to the next, and
+// never changes once a file may have taken it.
 type schema struct {
 	application int32
-	version     int
 	pageSize    int
-	tables      string
+	tables      string   // of a new file
+	steps       []string // for the files of earlier versions, from version 1 on
 }
+
+func (s schema) version() int { return len(s.steps) + 1 }
 
 // connector opens connections of one file, all with the same settings.
 type connector struct {
@@ -59,6 +63,12 @@ func newConnector(path string, pageSize int) (connector, error) {
 	abs, err := filepath.Abs(path)
 	u := url.URL{Scheme: "file", Path: abs}
 	return connector{dsn: u.String() + settings, pageSize: pageSize}, err
+}
+
+// reading makes of c what only reads, and leaves the file as it is.
+func (c connector) reading() connector {
+	c.readOnly, c.dsn = true, c.dsn+"&mode=ro&_query_only=true"
+	return c
 }
 
 // openDB returns a pool of one connection to the file at path.
@@ -170,15 +180,35 @@ func prepare(db *sql.DB, s schema) error {
 		return create(db, s)
 	case application != s.application:
 		return fmt.Errorf("%w: application id %d, want %d", errUnfit, application, s.application)
-	case version != s.version:
-		return fmt.Errorf("%w: schema version %d, want %d", errUnfit, version, s.version)
+	case version < 1 || version > s.version():
+		return fmt.Errorf("%w: schema version %d, want at most %d", errUnfit, version, s.version())
+	}
+	return migrate(db, s, version)
+}
+
+// migrate makes a file of an earlier version one of this, all or nothing.
+func migrate(db *sql.DB, s schema, version int) error {
+	if version == s.version() {
+		return nil
+	}
+	err := inTx(db, func(tx *sql.Tx) error {
+		for _, step := range s.steps[version-1:] {
+			if _, err := tx.Exec(step); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Exec(fmt.Sprintf("PRAGMA user_version = %d", s.version()))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("migrate from schema version %d to %d: %w", version, s.version(), err)
 	}
 	return nil
 }
 
 func create(db *sql.DB, s schema) error {
 	return inTx(db, func(tx *sql.Tx) error {
-		_, err := tx.Exec(fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d; %s", s.application, s.version, s.tables))
+		_, err := tx.Exec(fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d; %s", s.application, s.version(), s.tables))
 		return err
 	})
 }

@@ -19,8 +19,12 @@
 //   - A Lookup answers from one version of the list, the one it names. The
 //     version in force is the old or the new one, never a mixture; a snapshot
 //     that is half loaded is not looked at and goes on loading where it was.
-//   - A file that is damaged or is somebody else's is put aside whole, never
-//     deleted, and a new one is begun: Recovered says so.
+//   - A file that is damaged or is somebody else's is put aside whole and a new one
+//     is begun: Recovered says so. A list that is found damaged while it is in use
+//     is replaced the same way by Rebuild, which keeps only the last one put aside.
+//     Nothing else is ever deleted.
+//   - A file of an earlier version of this program is brought up to date when it is
+//     opened, all of it or nothing.
 //
 // The package returns errors and never logs. It starts no goroutines; all
 // methods may be called from any goroutine.

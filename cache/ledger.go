@@ -17,7 +17,7 @@ import (
 // ledgerSchema numbers the records of all ledgers that this file has held in
 // one row id: no = ledger.base + seq. Record bodies are the RFC 8785 form; a
 // record's hash is not stored, it is the SHA-256 of its body.
-var ledgerSchema = schema{application: 0x62646c67, version: 1, pageSize: 2048, tables: `
+var ledgerSchema = schema{application: 0x62646c67, pageSize: 2048, tables: `
 CREATE TABLE ledger (base INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, why TEXT NOT NULL, opened TEXT NOT NULL);
 CREATE TABLE record (no INTEGER PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE state (station TEXT PRIMARY KEY, body BLOB) WITHOUT ROWID;

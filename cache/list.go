@@ -8,7 +8,7 @@ import (
 	"io"
 	"math"
 	"os"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"badged/session"
@@ -16,15 +16,18 @@ import (
 
 // listSchema keeps entries of several generations in one tree, so that the
 // switch from one to the next changes one row of inforce. The staged snapshot
-// is the generation that staging names; those of old are what Tidy removes.
-var listSchema = schema{application: 0x62646c73, version: 1, pageSize: 4096, tables: `
+// is the generation that staging names; those of old are what Tidy removes. ran
+// is Ran, in seconds.
+var listSchema = schema{application: 0x62646c73, pageSize: 4096, tables: `
 CREATE TABLE entry (gen INTEGER, uid BLOB, account TEXT, more TEXT, PRIMARY KEY (gen, uid)) WITHOUT ROWID;
 CREATE TABLE inforce (one INTEGER PRIMARY KEY CHECK (one = 1), gen INTEGER NOT NULL, rev INTEGER NOT NULL,
-	list TEXT, epoch INTEGER, version INTEGER, digest BLOB, count INTEGER, issued INTEGER);
+	list TEXT, epoch INTEGER, version INTEGER, digest BLOB, count INTEGER, issued INTEGER, ran INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE staging (one INTEGER PRIMARY KEY CHECK (one = 1), gen INTEGER NOT NULL,
 	list TEXT, epoch INTEGER, version INTEGER, digest BLOB);
 CREATE TABLE chunk (n INTEGER PRIMARY KEY, entries INTEGER NOT NULL);
-CREATE TABLE old (gen INTEGER PRIMARY KEY);`}
+CREATE TABLE old (gen INTEGER PRIMARY KEY);`, steps: []string{
+	"ALTER TABLE inforce ADD COLUMN ran INTEGER NOT NULL DEFAULT 0",
+}}
 
 var _ session.List = (*List)(nil)
 
@@ -33,24 +36,19 @@ var _ session.List = (*List)(nil)
 type List struct {
 	path      string
 	lock      *os.File
-	write     *sql.DB
-	read      *sql.DB
-	lookup    lookup
-	known     atomic.Pointer[revision]
 	recovered recovery
 	at        func(point string) // failpoint of the crash tests, nil otherwise
-}
 
-// revision is a version in force with the number that changes with it, so that
-// a lookup reads one number instead of the whole version.
-type revision struct {
-	rev     int64
-	version session.ListVersion
+	swap   sync.RWMutex // held by all but lookups while they use the file; by Rebuild to replace it
+	write  *sql.DB
+	lookup lookup
+	broken broken
 }
 
 // OpenList opens the list at path or makes an empty one. A file that is damaged
-// or foreign is put aside and an empty list begun: see Recovered. It is an
-// error if the folder cannot be written or another process has the list.
+// or foreign is put aside and an empty list begun: see Recovered. One of an earlier
+// version of this program is brought up to date. It is an error if the folder
+// cannot be written or another process has the list.
 func OpenList(path string) (*List, error) {
 	lock, err := lockFile(path)
 	if err != nil {
@@ -69,10 +67,16 @@ func (l *List) open() (err error) {
 	if err != nil {
 		return err
 	}
-	if l.read, err = openDB(l.path, listSchema.pageSize); err != nil {
+	return l.answer()
+}
+
+// answer opens what lookups and other readers use.
+func (l *List) answer() error {
+	c, err := newConnector(l.path, listSchema.pageSize)
+	if err != nil {
 		return err
 	}
-	return l.lookup.prepare(l.path)
+	return l.lookup.open(c)
 }
 
 // Recovered says in words which file was put aside by OpenList and why, "" if
@@ -81,62 +85,49 @@ func (l *List) Recovered() string { return l.recovered.word }
 
 // Close ends all use of the list.
 func (l *List) Close() error {
-	errs := []error{l.lookup.close()}
-	for _, db := range []*sql.DB{l.read, l.write} {
-		if db != nil {
-			errs = append(errs, db.Close())
-		}
+	l.swap.Lock()
+	defer l.swap.Unlock()
+	errs := []error{l.broken.rest.close(), l.lookup.close()}
+	if l.write != nil {
+		errs = append(errs, l.write.Close())
 	}
 	return errors.Join(append(errs, l.lock.Close())...)
 }
 
 // Lookup finds a badge in the list in force and names the version that
-// answered; both come from one statement and so from one moment. It is not
-// cut short by ctx once it runs: it takes microseconds.
+// answered; both are of one moment. It is not cut short by ctx once it runs: it
+// takes microseconds. While the file is damaged, or a file put aside by Rebuild
+// answers because there is no other list yet, a badge that is found counts, and
+// one that is not is ErrDamaged: it may have stood where the damage is.
 func (l *List) Lookup(ctx context.Context, t session.IDToken) (session.Listing, error) {
 	if err := ctx.Err(); err != nil {
 		return session.Listing{}, err
 	}
 	uid, _ := uidBytes(t) // nil, for what is no UID, is on no list
-	for {
-		rev, r, err := l.lookup.find(uid)
-		if errors.Is(err, io.EOF) {
-			return session.Listing{}, nil
-		}
-		var out session.Listing
-		if err == nil && r != nil {
-			out.Found = true
-			out.Entry, err = r.entry(t)
-		}
-		if err != nil {
-			return session.Listing{}, fmt.Errorf("look up badge: %w", err)
-		}
-		if known := l.known.Load(); known != nil && known.rev == rev {
-			out.List = known.version
-			return out, nil
-		}
-		if err := l.learn(ctx); err != nil {
-			return session.Listing{}, fmt.Errorf("look up badge: %w", err)
-		}
+	r, v, err := l.lookup.badge(ctx, uid)
+	if errors.Is(err, io.EOF) {
+		r, v, err = l.broken.badge(ctx, uid)
 	}
-}
-
-// learn reads the version in force for the lookups to come.
-func (l *List) learn(ctx context.Context) error {
-	var r revision
-	err := l.read.QueryRowContext(ctx, "SELECT rev, list, epoch, version, digest, count, issued FROM inforce").
-		Scan(append([]any{&r.rev}, versionColumns(&r.version)...)...)
-	if err == nil {
-		l.known.Store(&r)
+	out := session.Listing{List: v}
+	if err == nil && r != nil {
+		out.Found = true
+		out.Entry, err = r.entry(t)
+	} else if err == nil && v != (session.ListVersion{}) {
+		err = l.broken.miss()
 	}
-	return err
+	if err != nil {
+		return session.Listing{}, fmt.Errorf("look up badge: %w", l.mind(err))
+	}
+	return out, nil
 }
 
 // InForce is the version in force; the zero ListVersion while there is none.
 func (l *List) InForce(ctx context.Context) (session.ListVersion, error) {
-	v, _, err := inForce(ctx, l.read)
+	l.swap.RLock()
+	defer l.swap.RUnlock()
+	v, _, err := inForce(ctx, l.lookup.pool)
 	if err != nil {
-		return session.ListVersion{}, fmt.Errorf("read list version: %w", err)
+		return session.ListVersion{}, fmt.Errorf("read list version: %w", l.mind(err))
 	}
 	return v, nil
 }
@@ -160,12 +151,42 @@ func (l *List) Refresh(ctx context.Context, to session.ListVersion) error {
 	})
 }
 
+// Ran is for how long a gateway without a clock has run since the head in force
+// was issued, as SetRan noted it.
+func (l *List) Ran(ctx context.Context) (time.Duration, error) {
+	l.swap.RLock()
+	defer l.swap.RUnlock()
+	var seconds int64
+	err := l.lookup.pool.QueryRowContext(ctx, "SELECT coalesce(max(ran), 0) FROM inforce").Scan(&seconds)
+	if err != nil {
+		return 0, fmt.Errorf("read age of list: %w", l.mind(err))
+	}
+	return time.Duration(seconds) * time.Second, nil
+}
+
+// SetRan notes Ran, in whole seconds. Another version, or the same issued again,
+// begins at 0.
+func (l *List) SetRan(_ context.Context, d time.Duration) error {
+	return l.change("note age of list", func(tx *sql.Tx) error {
+		_, err := tx.Exec("UPDATE inforce SET ran = ?", int64(d/time.Second))
+		return err
+	})
+}
+
 // Check reads the whole list and returns an error if it is damaged: seconds for
 // a million badges, so it is for the background. Lookups go on meanwhile.
-func (l *List) Check(ctx context.Context) error { return checkFile(ctx, l.path, listSchema) }
+func (l *List) Check(ctx context.Context) error {
+	err := checkFile(ctx, l.path, listSchema)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return l.mind(err)
+}
 
 // change runs f in one transaction of the writer.
 func (l *List) change(what string, f func(*sql.Tx) error) error {
+	l.swap.RLock()
+	defer l.swap.RUnlock()
 	err := inTx(l.write, func(tx *sql.Tx) error {
 		if err := f(tx); err != nil {
 			return err
@@ -174,7 +195,7 @@ func (l *List) change(what string, f func(*sql.Tx) error) error {
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
+		return fmt.Errorf("%s: %w", what, l.mind(err))
 	}
 	l.reach("committed")
 	return nil
@@ -204,7 +225,7 @@ func setInForce(tx *sql.Tx, v session.ListVersion, gen int64) error {
 	if err := storable(v); err != nil {
 		return err
 	}
-	_, err := tx.Exec(`INSERT OR REPLACE INTO inforce VALUES (1, ?, 1 + coalesce((SELECT rev FROM inforce), 0), ?, ?, ?, ?, ?, ?)`,
+	_, err := tx.Exec(`INSERT OR REPLACE INTO inforce VALUES (1, ?, 1 + coalesce((SELECT rev FROM inforce), 0), ?, ?, ?, ?, ?, ?, 0)`,
 		gen, v.List, int64(v.Epoch), int64(v.Version), v.Digest[:], v.Count, v.IssuedAt.UnixMilli())
 	return err
 }

@@ -111,11 +111,11 @@ func (l *List) Stage(ctx context.Context, to session.ListVersion, chunk int, ent
 	if err != nil {
 		return fmt.Errorf("stage chunk %d: %w", chunk, err)
 	}
-	if err := l.room(to.Count); err != nil {
-		return fmt.Errorf("stage chunk %d: %w", chunk, err)
-	}
 	return l.change(fmt.Sprintf("stage chunk %d", chunk), func(tx *sql.Tx) error {
 		gen, err := stagingFor(ctx, tx, to)
+		if err == nil {
+			err = l.room(tx, to.Count)
+		}
 		if err != nil {
 			return err
 		}
@@ -171,15 +171,19 @@ func staging(ctx context.Context, q queryer) (v session.ListVersion, gen int64, 
 	return v, gen, err
 }
 
-// room refuses a load that the disk cannot hold. What is loaded already counts
-// again: a disk that full is too full.
-func (l *List) room(entries int) error {
+// room refuses a load that the disk cannot hold, before it begins and while it
+// goes on. What is staged already is on the disk already.
+func (l *List) room(tx *sql.Tx, entries int) error {
+	var staged int
+	if err := tx.QueryRow("SELECT coalesce(sum(entries), 0) FROM chunk").Scan(&staged); err != nil {
+		return err
+	}
 	free, err := diskFree(l.path)
 	if err != nil {
 		return err
 	}
-	if need := int64(entries) * entryBytes; free < need {
-		return fmt.Errorf("%d entries need %d MiB, the disk of %s has %d MiB free: make room", entries, need>>20, l.path, free>>20)
+	if need := int64(entries-staged) * entryBytes; free < need {
+		return fmt.Errorf("%d entries need %d MiB, the disk of %s has %d MiB free: make room", entries-staged, need>>20, l.path, free>>20)
 	}
 	return nil
 }
@@ -195,31 +199,44 @@ func diskFree(path string) (int64, error) {
 
 // Staged lists in ascending order the chunks of to's snapshot that are here.
 func (l *List) Staged(ctx context.Context, to session.ListVersion) ([]int, error) {
-	v, gen, err := staging(ctx, l.read)
-	if err != nil || gen == 0 || !same(v, to) {
+	l.swap.RLock()
+	defer l.swap.RUnlock()
+	v, gen, err := staging(ctx, l.lookup.pool)
+	if err == nil && (gen == 0 || !same(v, to)) {
+		return nil, nil
+	}
+	var chunks []int
+	if err == nil {
+		chunks, err = numbers(ctx, l.lookup.pool, "SELECT n FROM chunk ORDER BY n")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read staged chunks: %w", l.mind(err))
+	}
+	return chunks, nil
+}
+
+// numbers reads a column.
+func numbers(ctx context.Context, db *sql.DB, query string) (all []int, err error) {
+	rows, err := db.QueryContext(ctx, query)
+	if err != nil {
 		return nil, err
 	}
-	rows, err := l.read.QueryContext(ctx, "SELECT n FROM chunk ORDER BY n")
-	if err != nil {
-		return nil, fmt.Errorf("read staged chunks: %w", err)
-	}
 	defer rows.Close()
-	var chunks []int
 	for rows.Next() {
 		var n int
 		if err := rows.Scan(&n); err != nil {
 			return nil, err
 		}
-		chunks = append(chunks, n)
+		all = append(all, n)
 	}
-	return chunks, rows.Err()
+	return all, rows.Err()
 }
 
 // Activate makes the staged snapshot of to the list in force, in one small
 // transaction, if the chunks 0 to chunks-1 are all here and hold to.Count
 // entries. The generation before is left to Tidy.
 func (l *List) Activate(ctx context.Context, to session.ListVersion, chunks int) error {
-	return l.change("activate snapshot", func(tx *sql.Tx) error {
+	err := l.change("activate snapshot", func(tx *sql.Tx) error {
 		gen, err := staged(ctx, tx, to, chunks)
 		if err != nil {
 			return err
@@ -237,6 +254,10 @@ func (l *List) Activate(ctx context.Context, to session.ListVersion, chunks int)
 		}
 		return setInForce(tx, to, gen)
 	})
+	if err == nil {
+		l.broken.over()
+	}
+	return err
 }
 
 // staged is the generation that holds the snapshot of to. One without chunks,
@@ -259,7 +280,7 @@ func (l *List) Discard(context.Context) error { return l.change("discard staged 
 // in one commit, and says whether there are more. The room is used again by
 // the next load; the file does not shrink.
 func (l *List) Tidy(ctx context.Context) (more bool, err error) {
-	if err := l.read.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM old)").Scan(&more); err != nil || !more {
+	if more, err = l.untidy(ctx); err != nil || !more {
 		return false, err
 	}
 	err = l.change("tidy list", func(tx *sql.Tx) error {
@@ -277,4 +298,11 @@ func (l *List) Tidy(ctx context.Context) (more bool, err error) {
 		return tx.QueryRow("SELECT EXISTS (SELECT 1 FROM old)").Scan(&more)
 	})
 	return more && err == nil, err
+}
+
+func (l *List) untidy(ctx context.Context) (old bool, err error) {
+	l.swap.RLock()
+	defer l.swap.RUnlock()
+	err = l.lookup.pool.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM old)").Scan(&old)
+	return old, l.mind(err)
 }

@@ -18,8 +18,7 @@ func NamedStations(path string) (stations []string, ok bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	c.readOnly, c.dsn = true, c.dsn+"&mode=ro&_query_only=true"
-	db := sql.OpenDB(c)
+	db := sql.OpenDB(c.reading())
 	defer db.Close()
 	if stations, ok, err = namedStations(db); err != nil {
 		err = fmt.Errorf("read list %s: %w", path, err)
