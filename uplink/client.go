@@ -21,7 +21,11 @@ type Opts struct {
 	Session Session // its ClientID and will are the Client's
 
 	List string
-	Keys jose.JSONWebKeySet // who may sign the list's head
+	// ListPatience is how long a piece of the list may take to come before it is
+	// asked for again, 30 s unless set; retries and the regular look at the head are
+	// in proportion.
+	ListPatience time.Duration
+	Keys         jose.JSONWebKeySet // who may sign the list's head
 	// Roots may replace Keys and Commands.Keys; the set in force is kept in KeyStore.
 	// Without them the keys stay as they are.
 	Roots    jose.JSONWebKeySet
@@ -70,6 +74,7 @@ type Client struct {
 	list    *listSync
 	forward *forwarder
 	poke    chan struct{}
+	lost    chan struct{} // the list's file was lost
 
 	mu    sync.Mutex
 	state State
@@ -90,8 +95,8 @@ func New(o Opts) (*Client, error) {
 		return nil, errors.New("uplink: there are root keys, and nobody to keep what they sign")
 	}
 	o = o.withDefaults()
-	c := &Client{o: o, topics: GatewayTopics(o.Gateway), poke: make(chan struct{}, 1), keys: newKeyring(o)}
-	c.list = &listSync{topics: ListTopics(o.List), keys: c.keys, store: o.Store, ratchet: o.Ratchet, report: o.OnList, now: o.Now}
+	c := &Client{o: o, topics: GatewayTopics(o.Gateway), poke: make(chan struct{}, 1), lost: make(chan struct{}, 1), keys: newKeyring(o)}
+	c.list = &listSync{topics: ListTopics(o.List), keys: c.keys, store: o.Store, ratchet: o.Ratchet, report: o.OnList, now: o.Now, patience: o.ListPatience}
 	c.forward = &forwarder{topics: c.topics, out: o.Outbox, log: o.Log, now: o.Now, refuse: c.refuseAck, first: o.AckTimeout}
 	c.state.Since, c.state.List.State = o.Now(), "none"
 	return c, nil
@@ -115,6 +120,9 @@ func (o Opts) withDefaults() Opts {
 	}
 	if o.StatusInterval == 0 {
 		o.StatusInterval = time.Minute
+	}
+	if o.ListPatience <= 0 {
+		o.ListPatience = patience
 	}
 	if o.AckTimeout <= 0 {
 		o.AckTimeout = time.Hour
@@ -149,6 +157,15 @@ func (c *Client) Offline() bool { return !c.State().Connected }
 func (c *Client) StatusChanged() {
 	select {
 	case c.poke <- struct{}{}:
+	default:
+	}
+}
+
+// ListLost has the list fetched again, from whatever the store has now: its file
+// was found damaged and begun anew. It never blocks.
+func (c *Client) ListLost() {
+	select {
+	case c.lost <- struct{}{}:
 	default:
 	}
 }
@@ -299,6 +316,8 @@ func (c *Client) follow(ctx context.Context, conn *Conn, lists <-chan Incoming) 
 		case m := <-lists:
 			m.Ack() // at once: it is retained, and may take long
 			err = c.list.message(ctx, m.Topic, m.Payload)
+		case <-c.lost:
+			err = c.list.lost(ctx)
 		case <-t.C:
 			err = c.list.tick(ctx)
 		}

@@ -16,7 +16,7 @@ type ListSync struct{ s *listSync }
 
 // NewListSync follows a list.
 func NewListSync(list string, keys jose.JSONWebKeySet, store ListStore, r Ratchet, report func(ListEvent), now func() time.Time) ListSync {
-	return ListSync{&listSync{topics: ListTopics(list), keys: newKeyring(Opts{List: list, Keys: keys}), store: store, ratchet: r, report: report, now: now}}
+	return ListSync{&listSync{topics: ListTopics(list), keys: newKeyring(Opts{List: list, Keys: keys}), store: store, ratchet: r, report: report, now: now, patience: patience}}
 }
 
 func (l ListSync) Connected(ctx context.Context, net Subscriber) error {
@@ -25,6 +25,7 @@ func (l ListSync) Connected(ctx context.Context, net Subscriber) error {
 func (l ListSync) Message(ctx context.Context, topic string, payload []byte) error {
 	return l.s.message(ctx, topic, payload)
 }
+func (l ListSync) Lost(ctx context.Context) error { return l.s.lost(ctx) }
 func (l ListSync) Tick(ctx context.Context) error { return l.s.tick(ctx) }
 func (l ListSync) Next() time.Time                { return l.s.next() }
 func (l ListSync) State() ListState               { return l.s.state }

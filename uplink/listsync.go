@@ -12,12 +12,15 @@ import (
 )
 
 const (
-	window       = 8                // topics subscribed at a time; AWS IoT Core takes no more in one packet
-	stallTimeout = 30 * time.Second // without a piece that counts
-	stallTries   = 2                // subscribing again, before another way is tried
-	headInterval = time.Hour        // after which the head is asked for again
-	retryBase    = time.Minute
-	retryCap     = time.Hour
+	window     = 8                // topics subscribed at a time; AWS IoT Core takes no more in one packet
+	patience   = 30 * time.Second // without a piece that counts
+	stallTries = 2                // subscribing again, before another way is tried
+
+	// Times that go with patience, in multiples of it.
+	headInterval = 120 // after which the head is asked for again: an hour
+	retryBase    = 2   // before what failed is tried again: up to a minute
+	retryCap     = 120 // then up to an hour
+	retryLeast   = 30  // at least so much less than patience: a second
 )
 
 // subscriber is a connection, as far as the list needs one.
@@ -37,11 +40,14 @@ type listSync struct {
 	ratchet Ratchet
 	report  func(ListEvent)
 	now     func() time.Time
+	// patience is how long a piece may take.
+	patience time.Duration
 
 	net     subscriber
-	known   bool // inForce was read from the store
+	known   bool // inForce and highest were read
 	inForce session.ListVersion
-	head    Head // the newest accepted; Version 0 before
+	highest session.ListVersion // epoch and version of the highest head ever seen
+	head    Head                // the newest accepted in this run; Version 0 before
 	state   ListState
 
 	way      way      // nil while there is nothing to fetch
@@ -65,9 +71,18 @@ func (s *listSync) connected(ctx context.Context, net subscriber) error {
 	return s.plan(ctx)
 }
 
+// lost begins from what the store has now: its file was lost while it was in use.
+func (s *listSync) lost(ctx context.Context) error {
+	s.known, s.noDeltas, s.noWhole, s.retryAt, s.failures = false, false, false, time.Time{}, 0
+	if err := s.leave(ctx); err != nil {
+		return err
+	}
+	return s.plan(ctx)
+}
+
 // ask has the broker send the retained head again.
 func (s *listSync) ask(ctx context.Context) error {
-	s.askAt = s.now().Add(headInterval)
+	s.askAt = s.now().Add(headInterval * s.patience)
 	s.state.Keys = s.keys.at()
 	if s.keys.rooted() { // first: the head may be by a new key
 		if err := s.net.Subscribe(ctx, s.topics.Keys()); err != nil {
@@ -118,7 +133,7 @@ func (s *listSync) tick(ctx context.Context) error {
 			return err
 		}
 		return s.plan(ctx)
-	case s.way != nil && now.Sub(s.progress) >= stallTimeout:
+	case s.way != nil && now.Sub(s.progress) >= s.patience:
 		return s.stalled(ctx)
 	}
 	return nil
@@ -129,7 +144,7 @@ func (s *listSync) next() time.Time {
 	if !s.retryAt.IsZero() && s.retryAt.Before(at) {
 		at = s.retryAt
 	}
-	if due := s.progress.Add(stallTimeout); s.way != nil && due.Before(at) {
+	if due := s.progress.Add(s.patience); s.way != nil && due.Before(at) {
 		at = due
 	}
 	return at
@@ -155,98 +170,21 @@ func (s *listSync) refuse(err error) {
 	}
 }
 
-func (s *listSync) newHead(ctx context.Context, payload []byte) error {
-	h, err := ParseHead(payload, s.keys.lists(), string(s.topics))
-	if err != nil {
-		s.refuse(err)
-		return nil
-	}
-	if err := s.load(ctx); err != nil {
-		return s.later(ctx, err)
-	}
-	if done, err := s.accept(ctx, h); done || err != nil {
-		return err
-	}
-	same := s.head.At().Compare(h.At()) == 0
-	s.head, s.state.Epoch, s.state.Version = h, h.Epoch, h.Version
-	if same && s.state.State == "incomplete" {
-		return nil // its time comes
-	}
-	if !same {
-		s.noDeltas, s.noWhole, s.retryAt, s.failures = false, false, time.Time{}, 0
-	}
-	if s.inForce.Version > 0 && h.At().Compare(s.inForce) == 0 && h.IssuedAt.After(s.inForce.IssuedAt) {
-		return s.refresh(ctx, h.At())
-	}
-	return s.plan(ctx)
-}
-
-// accept lets a head pass that may follow on what was seen before, and remembers
-// it before anything is done about it.
-func (s *listSync) accept(ctx context.Context, h Head) (done bool, err error) {
-	epoch, version, err := s.ratchet.HighestHead(ctx, h.List)
-	if err != nil {
-		return true, s.later(ctx, fmt.Errorf("read highest head: %w", err))
-	}
-	ratchet := session.ListVersion{Epoch: epoch, Version: version}
-	for _, before := range []session.ListVersion{s.inForce, s.head.At(), ratchet} {
-		if h.At().Compare(before) < 0 {
-			s.refuse(fmt.Errorf("head %d.%d is older than %d.%d, which was seen before (rollback)", h.Epoch, h.Version, before.Epoch, before.Version))
-			return true, nil
-		}
-	}
-	for _, same := range []session.ListVersion{s.inForce, s.head.At()} {
-		if same.Version > 0 && h.At().Compare(same) == 0 && (h.Digest != same.Digest || h.Count != same.Count) {
-			s.refuse(fmt.Errorf("head %d.%d has another digest than the one seen before (fork: two publishers?)", h.Epoch, h.Version))
-			return true, nil
-		}
-	}
-	if h.At().Compare(ratchet) > 0 {
-		if err := s.ratchet.RaiseHead(ctx, h.At()); err != nil {
-			return true, s.later(ctx, fmt.Errorf("remember head: %w", err))
-		}
-	}
-	return false, nil
-}
-
-func (s *listSync) refresh(ctx context.Context, to session.ListVersion) error {
-	if err := s.store.Refresh(ctx, to); err != nil {
-		return s.later(ctx, fmt.Errorf("refresh list: %w", err))
-	}
-	s.inForce = to
-	s.state.Last = "" // what was wrong before is over
-	s.report(ListEvent{ListRefreshed, to, nil})
-	return s.plan(ctx)
-}
-
-func (s *listSync) load(ctx context.Context) error {
-	if s.known {
-		return nil
-	}
-	v, err := s.store.InForce(ctx)
-	if err != nil {
-		return fmt.Errorf("read list in force: %w", err)
-	}
-	if v.List != "" && v.List != string(s.topics) {
-		v = session.ListVersion{} // of another list: to be replaced as if there were none
-	}
-	s.inForce, s.known = v, true
-	return nil
-}
-
 // plan takes the shortest way to the head that has not failed.
 func (s *listSync) plan(ctx context.Context) error {
 	if err := s.load(ctx); err != nil {
 		return s.later(ctx, err)
 	}
-	at := s.head.At().Compare(s.inForce)
 	switch {
-	case s.inForce.Version > 0 && (s.head.Version == 0 || at == 0):
-		s.state.State, s.failures = "current", 0
-		return s.leave(ctx)
-	case s.head.Version == 0:
+	case s.head.Version == 0 && s.inForce.Version == 0:
 		s.state.State = "none"
 		return nil
+	case s.head.Version == 0 && s.highest.Compare(s.inForce) > 0:
+		s.state.State = "incomplete" // a head was seen that the broker has forgotten, or not sent yet
+		return nil
+	case s.head.Version == 0 || s.head.At().Compare(s.inForce) == 0:
+		s.state.State, s.failures = "current", 0
+		return s.leave(ctx)
 	}
 	s.state.State = "fetching"
 	if s.stillLeads() {
@@ -314,10 +252,11 @@ func (s *listSync) advance(ctx context.Context) error {
 
 // deadEnd gives the way up and looks for another.
 func (s *listSync) deadEnd(ctx context.Context, err error) error {
-	if _, deltas := s.way.(*deltaWay); deltas {
+	switch w := s.way.(type) {
+	case *deltaWay:
 		s.noDeltas = true
-	} else {
-		s.noWhole = true
+	case *snapshotWay: // an older snapshot than the head's may have been cleared meanwhile
+		s.noWhole = w.to.Version == s.head.Snapshot.Version && w.want == s.head.Snapshot.Index
 	}
 	s.state.Refused++
 	s.state.Last = err.Error()
@@ -332,7 +271,7 @@ func (s *listSync) deadEnd(ctx context.Context, err error) error {
 func (s *listSync) later(ctx context.Context, err error) error {
 	s.state.State = "incomplete"
 	s.report(ListEvent{ListStalled, s.inForce, err})
-	s.retryAt = s.now().Add(time.Second + jitter(retryBase, retryCap, s.failures))
+	s.retryAt = s.now().Add(s.patience/retryLeast + jitter(retryBase*s.patience, retryCap*s.patience, s.failures))
 	s.failures++
 	return s.leave(ctx)
 }
@@ -351,9 +290,9 @@ func (s *listSync) unsubscribe(ctx context.Context) error {
 // jitter is a random time up to base·2ⁿ and up to limit: clients that lost one
 // broker together must not come back together.
 func jitter(base, limit time.Duration, n int) time.Duration {
-	d := limit
-	if n < 30 && base<<n < limit {
-		d = base << n
+	d := base
+	for ; n > 0 && d < limit; n-- {
+		d *= 2
 	}
-	return rand.N(d)
+	return rand.N(min(d, limit))
 }
