@@ -19,17 +19,22 @@ import (
 	"badged/uplink"
 )
 
-// open lets everybody do everything.
-type open struct{ mochi.HookBase }
+// settle is how long a broker in this process may take to send what it has.
+const settle = 100 * time.Millisecond
 
-func (*open) ID() string                                               { return "open" }
-func (*open) Provides(b byte) bool                                     { return b == mochi.OnConnectAuthenticate || b == mochi.OnACLCheck }
-func (*open) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool { return true }
-func (*open) OnACLCheck(*mochi.Client, string, bool) bool              { return true }
+// anybody lets everybody do everything.
+type anybody struct{ mochi.HookBase }
+
+func (*anybody) ID() string { return "anybody" }
+func (*anybody) Provides(b byte) bool {
+	return b == mochi.OnConnectAuthenticate || b == mochi.OnACLCheck
+}
+func (*anybody) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool { return true }
+func (*anybody) OnACLCheck(*mochi.Client, string, bool) bool              { return true }
 
 func broker(t testing.TB, hooks ...mochi.Hook) backend.BrokerOpts {
 	t.Helper()
-	return brokerWith(t, append(hooks, new(open))[0], func(*mochi.Server) {})
+	return brokerWith(t, append(hooks, new(anybody))[0], func(*mochi.Server) {})
 }
 
 func brokerWith(t testing.TB, h mochi.Hook, before func(*mochi.Server)) backend.BrokerOpts {
@@ -95,7 +100,7 @@ func publisher(t testing.TB, dir string, b backend.BrokerOpts) *backend.Publishe
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Settle = 100 * time.Millisecond
+	p.Settle = settle
 	t.Cleanup(func() { p.Close() })
 	return p
 }

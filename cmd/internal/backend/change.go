@@ -26,18 +26,19 @@ func (p *Publisher) prepare(entries []session.Entry, o PushOpts, epoch uint64) (
 	if err != nil && !o.NewEpoch {
 		return change{}, err
 	}
-	previous := p.store.saved.Previous
+	next := p.store.saved
 	if head.Version == 0 || o.NewEpoch {
-		previous = 0
+		next.Previous = 0
 		list := string(p.store.topics)
 		head = uplink.Head{List: list, Epoch: epoch, Digest: uplink.FirstDigest(list, epoch)}
 		old = nil
 	}
 	d := differ(old, entries)
-	c := change{next: saved{head, previous},
+	next.Head = head
+	c := change{next: next,
 		pushed: Pushed{Epoch: head.Epoch, From: head.Version, To: head.Version, Count: len(entries), Put: d.Put, Remove: d.Remove}}
-	if gone := len(d.Remove); gone > shrinkFloor && gone*shrinkShare > len(old) && !o.Force {
-		return c, fmt.Errorf("%w: %d of %d badges would go (push with force if that is meant)", ErrShrinks, gone, len(old))
+	if gone := len(d.Remove); gone > shrinkFloor && gone*100 > len(old)*shrinkPercent && !o.Force {
+		return c, fmt.Errorf("%w: %d of %d badges would go, more than %d %% (push with force if that is meant)", ErrShrinks, gone, len(old), shrinkPercent)
 	}
 	if len(d.Put)+len(d.Remove) == 0 && head.Version > 0 {
 		return c, nil
@@ -91,6 +92,14 @@ func (c *change) summarize(s *store, entries []session.Entry) error {
 	return nil
 }
 
+// compact is a new snapshot of the version that there is. The deltas since the
+// one before stay, for those that are fetching that.
+func (c *change) compact(entries []session.Entry) error {
+	before := c.next.Head.Snapshot.Version
+	c.next.Head.DeltasFrom = max(c.next.Head.DeltasFrom, before)
+	return c.snapshot(entries)
+}
+
 func (c *change) snapshot(entries []session.Entry) error {
 	h := &c.next.Head
 	x := uplink.Index{List: h.List, Epoch: h.Epoch, Version: h.Version, Count: len(entries), Chunks: []session.Digest{}}
@@ -122,18 +131,19 @@ func (c *change) seal(x uplink.Index) (err error) {
 
 // write puts the pieces into the folder and then makes them the list.
 func (c *change) write(s *store) error {
+	epoch := c.next.Head.Epoch
 	for v, b := range c.deltas {
-		if err := s.put(s.topics.Delta(v), b); err != nil {
+		if err := s.put(epoch, s.topics.Delta(v), b); err != nil {
 			return err
 		}
 	}
 	for n, b := range c.chunks {
-		if err := s.put(s.topics.Chunk(c.next.Head.Version, n), b); err != nil {
+		if err := s.put(epoch, s.topics.Chunk(c.next.Head.Version, n), b); err != nil {
 			return err
 		}
 	}
 	if c.index != nil {
-		if err := s.put(s.topics.Index(c.next.Head.Version), c.index); err != nil {
+		if err := s.put(epoch, s.topics.Index(c.next.Head.Version), c.index); err != nil {
 			return err
 		}
 	}

@@ -6,14 +6,29 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
+
+// newFile begins the names of files that are being written.
+const newFile = ".new-"
+
+// sweep removes what a process left that died while it wrote.
+func sweep(dir string) error {
+	files, err := os.ReadDir(dir)
+	for _, f := range files {
+		if strings.HasPrefix(f.Name(), newFile) {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, f.Name())))
+		}
+	}
+	return err
+}
 
 // writeFile puts the whole content under the name or leaves what was there,
 // whatever happens meanwhile.
 func writeFile(path string, content []byte, mode os.FileMode) error {
 	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, ".new-*")
+	f, err := os.CreateTemp(dir, newFile+"*")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
@@ -63,6 +78,9 @@ func makeDir(dir string) error {
 	return syncDir(filepath.Dir(dir))
 }
 
+// ErrInUse is what opening a folder answers that another process works in.
+var ErrInUse = errors.New("in use by another process")
+
 // lock keeps other processes off the folder until the file is closed.
 func lock(dir string) (*os.File, error) {
 	if err := makeDir(dir); err != nil {
@@ -74,7 +92,7 @@ func lock(dir string) (*os.File, error) {
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("open store: %s is in use by another process: %w", dir, err)
+		return nil, fmt.Errorf("open store: %s is %w: %w", dir, ErrInUse, err)
 	}
 	return f, nil
 }

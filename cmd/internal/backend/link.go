@@ -22,8 +22,9 @@ const settle = 2 * time.Second
 type link struct {
 	*uplink.Conn
 	settle  time.Duration
-	watched string // topic that stays subscribed, "" for none
-	seen    []byte // the last message there
+	at      func(step string) // failpoint, nil otherwise
+	watched string            // topic that stays subscribed, "" for none
+	seen    []byte            // the last message there
 }
 
 // batch is how many topics are asked for at a time: AWS IoT Core takes eight.
@@ -112,7 +113,7 @@ func (l *link) place(ctx context.Context, topics []string, send bool, piece func
 		missing := some
 		for try := 0; len(missing) > 0; try++ {
 			if try == 3 {
-				return sent, fmt.Errorf("broker does not keep %s: check its access list and its limits on retained messages", missing[0])
+				return sent, notKept(missing[0])
 			}
 			if send || try > 0 {
 				if err := l.send(ctx, missing, piece); err != nil {
@@ -128,6 +129,10 @@ func (l *link) place(ctx context.Context, topics []string, send bool, piece func
 	return sent, nil
 }
 
+func notKept(topic string) error {
+	return fmt.Errorf("broker does not keep %s: check its access list and its limits on retained messages", topic)
+}
+
 func (l *link) send(ctx context.Context, topics []string, piece func(string) ([]byte, error)) error {
 	for _, t := range topics {
 		b, err := piece(t)
@@ -137,8 +142,15 @@ func (l *link) send(ctx context.Context, topics []string, piece func(string) ([]
 		if err := l.Publish(ctx, t, true, b); err != nil {
 			return err
 		}
+		l.reach("piece sent")
 	}
 	return nil
+}
+
+func (l *link) reach(step string) {
+	if l.at != nil {
+		l.at(step)
+	}
 }
 
 // missing tells which of the pieces the broker does not hold as they should be.
@@ -158,4 +170,14 @@ func (l *link) missing(ctx context.Context, topics []string, piece func(string) 
 		}
 	}
 	return missing, nil
+}
+
+// lacks tells whether any of the pieces is not on the broker as it should be.
+func (l *link) lacks(ctx context.Context, topics []string, piece func(string) ([]byte, error)) (bool, error) {
+	for some := range slices.Chunk(topics, batch) {
+		if missing, err := l.missing(ctx, some, piece); err != nil || len(missing) > 0 {
+			return len(missing) > 0, err
+		}
+	}
+	return false, nil
 }

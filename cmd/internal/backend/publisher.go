@@ -2,9 +2,11 @@ package backend
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"time"
 
@@ -15,13 +17,13 @@ import (
 )
 
 const (
-	maxPush      = 16        // deltas in one push; more make a snapshot
-	maxPushItems = 20_000    // badges in one push; more make a snapshot
-	maxSince     = 64        // deltas after a snapshot, before the next one
-	maxSinceSize = 256 << 10 // bytes of theirs
-	maxKept      = 128       // deltas before the head that stay on the broker
-	shrinkShare  = 5         // a push that removes more than a fifth …
-	shrinkFloor  = 2         // … and more than this many badges wants force
+	maxPush       = 16        // deltas in one push; more make a snapshot
+	maxPushItems  = 20_000    // badges in one push; more make a snapshot
+	maxSince      = 64        // deltas after a snapshot, before the next one
+	maxSinceSize  = 256 << 10 // bytes of theirs
+	maxKept       = 128       // deltas before the head that stay on the broker
+	shrinkPercent = 10        // a push that removes a larger share …
+	shrinkFloor   = 2         // … and more than this many badges wants force
 )
 
 // ErrShrinks is what a push answers that would remove many badges at once.
@@ -30,6 +32,9 @@ var ErrShrinks = errors.New("list shrinks a lot")
 // ErrMoved is what a push answers when the broker's list is not the one that
 // this store published last.
 var ErrMoved = errors.New("the broker has another list than this store published")
+
+// ErrNothing is what is answered where a list must be and none was pushed.
+var ErrNothing = errors.New("nothing was pushed from this store yet")
 
 // Publisher publishes one list from its own folder. One process has it open at a
 // time; its methods are for one goroutine.
@@ -44,7 +49,8 @@ type Publisher struct {
 	Settle time.Duration
 }
 
-// OpenPublisher opens the folder of the list under dir, or makes it. Close frees it.
+// OpenPublisher opens the folder of the list under dir, or makes it. Close frees
+// it. The error is ErrInUse while another process works there.
 func OpenPublisher(dir, list string, broker BrokerOpts, key jose.JSONWebKey) (*Publisher, error) {
 	s, err := openStore(dir, list)
 	if err != nil {
@@ -56,6 +62,14 @@ func OpenPublisher(dir, list string, broker BrokerOpts, key jose.JSONWebKey) (*P
 // Close frees the folder.
 func (p *Publisher) Close() error { return p.store.lock.Close() }
 
+func (p *Publisher) connect(ctx context.Context) (*link, error) {
+	l, err := connect(ctx, p.broker, p.Settle)
+	if err == nil {
+		l.at = p.store.at
+	}
+	return l, err
+}
+
 // PushOpts are the ways to push.
 type PushOpts struct {
 	DryRun   bool // only tell what would change
@@ -65,13 +79,13 @@ type PushOpts struct {
 
 // Pushed tells what a push did, or would do.
 type Pushed struct {
-	Epoch    uint64            `json:"epoch"`
-	From     uint64            `json:"from"` // version before, 0 for none
-	To       uint64            `json:"to"`
-	Count    int               `json:"count"`
-	Put      []session.Entry   `json:"put"`
-	Remove   []session.IDToken `json:"remove"`
-	Snapshot bool              `json:"snapshot"` // a new snapshot was made
+	Epoch    uint64
+	From     uint64 // version before, 0 for none
+	To       uint64
+	Count    int
+	Put      []session.Entry
+	Remove   []session.IDToken
+	Snapshot bool // a new snapshot was made
 }
 
 // Push makes entries, sorted by UID, the list: it writes the new version to the
@@ -80,12 +94,47 @@ type Pushed struct {
 func (p *Publisher) Push(ctx context.Context, entries []session.Entry, o PushOpts) (Pushed, error) {
 	if o.DryRun {
 		next, err := p.prepare(entries, o, p.store.saved.Head.Epoch+1)
-		if err != nil {
-			return Pushed{}, err
-		}
-		return next.pushed, nil
+		return next.pushed, err
 	}
-	l, err := connect(ctx, p.broker, p.Settle)
+	done, err := p.change(ctx, o.NewEpoch, func(epoch uint64) (change, error) { return p.prepare(entries, o, epoch) })
+	if err != nil {
+		return Pushed{}, fmt.Errorf("push: %w", err)
+	}
+	return done, nil
+}
+
+// Compact makes a new snapshot of the list as it is, so that those that are far
+// behind have less to fetch. It does nothing where the newest snapshot is of the
+// newest version.
+func (p *Publisher) Compact(ctx context.Context) (Pushed, error) {
+	done, err := p.change(ctx, false, func(uint64) (change, error) {
+		h := p.store.saved.Head
+		c := change{next: p.store.saved, pushed: Pushed{Epoch: h.Epoch, From: h.Version, To: h.Version, Count: h.Count}}
+		if h.Version == 0 {
+			return c, ErrNothing
+		}
+		if h.Snapshot.Version == h.Version {
+			return c, nil
+		}
+		entries, err := p.Entries()
+		if err != nil {
+			return c, err
+		}
+		return c, c.compact(entries)
+	})
+	if err != nil {
+		return Pushed{}, fmt.Errorf("compact: %w", err)
+	}
+	return done, nil
+}
+
+// change publishes what make makes. Epoch is the one to begin where newEpoch
+// replaces whatever list the broker has.
+func (p *Publisher) change(ctx context.Context, newEpoch bool, make func(epoch uint64) (change, error)) (Pushed, error) {
+	if err := p.maySign(); err != nil {
+		return Pushed{}, err
+	}
+	l, err := p.connect(ctx)
 	if err != nil {
 		return Pushed{}, err
 	}
@@ -94,22 +143,22 @@ func (p *Publisher) Push(ctx context.Context, entries []session.Entry, o PushOpt
 	if err != nil {
 		return Pushed{}, err
 	}
-	if err := p.ours(held); err != nil && !o.NewEpoch {
+	err = p.ours(held)
+	if err != nil && !newEpoch {
 		return Pushed{}, err
 	}
-	next, err := p.prepare(entries, o, max(held.head.Epoch, p.store.saved.Head.Epoch)+1)
+	next, err := make(max(held.head.Epoch, p.store.saved.Head.Epoch) + 1)
 	if err != nil {
 		return Pushed{}, err
 	}
-	mine := p.store.saved.Head
-	upToDate := mine.Version > 0 && held.head.At().Compare(mine.At()) == 0 && held.head.Digest == mine.Digest
+	if newEpoch && held.foreign != nil {
+		next.next.Replaces = sha256.Sum256(held.raw)
+	}
+	upToDate := held.same(p.store.saved.Head)
 	if err := next.write(p.store); err != nil {
-		return Pushed{}, fmt.Errorf("push: %w", err)
+		return Pushed{}, err
 	}
-	if err := p.publish(ctx, l, held, next.topics(p.store.topics), upToDate); err != nil {
-		return Pushed{}, fmt.Errorf("push: %w", err)
-	}
-	return next.pushed, nil
+	return next.pushed, p.publish(ctx, l, held, next.topics(p.store.topics), upToDate)
 }
 
 // held is the head that the broker has; raw is nil when it has none. It stays
@@ -117,7 +166,14 @@ func (p *Publisher) Push(ctx context.Context, entries []session.Entry, o PushOpt
 type held struct {
 	raw     []byte
 	head    uplink.Head
-	foreign error // why it is no head by this key
+	foreign error // why it is no head by a key of ours
+}
+
+// same tells whether the head names all that another one names, whenever the two
+// were issued.
+func (h held) same(as uplink.Head) bool {
+	as.IssuedAt = h.head.IssuedAt
+	return h.raw != nil && h.foreign == nil && h.head == as
 }
 
 func (p *Publisher) held(ctx context.Context, l *link) (held, error) {
@@ -125,8 +181,21 @@ func (p *Publisher) held(ctx context.Context, l *link) (held, error) {
 	if err != nil || raw == nil {
 		return held{}, err
 	}
-	h, err := uplink.ParseHead(raw, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{p.key.Public()}}, string(p.store.topics))
+	h, err := uplink.ParseHead(raw, p.signers(), string(p.store.topics))
 	return held{raw, h, err}, nil
+}
+
+// signers are all keys that have signed heads of this store, and the one that
+// does now.
+func (p *Publisher) signers() jose.JSONWebKeySet { return with(p.store.saved.Signers, p.key) }
+
+// with is the set with a key's public half.
+func with(set jose.JSONWebKeySet, key jose.JSONWebKey) jose.JSONWebKeySet {
+	public := key.Public()
+	if slices.ContainsFunc(set.Keys, func(k jose.JSONWebKey) bool { return k.KeyID == public.KeyID && reflect.DeepEqual(k.Key, public.Key) }) {
+		return set
+	}
+	return jose.JSONWebKeySet{Keys: append(slices.Clone(set.Keys), public)}
 }
 
 // ours tells whether the broker's head is one of this store's. An older one is,
@@ -136,9 +205,11 @@ func (p *Publisher) ours(h held) error {
 	switch at := h.head.At().Compare(mine.At()); {
 	case h.raw == nil:
 		return nil
+	case h.foreign != nil && mine.Version > 0 && sha256.Sum256(h.raw) == p.store.saved.Replaces:
+		return nil
 	case h.foreign != nil:
 		return fmt.Errorf("%w, or none at all: %w", ErrMoved, h.foreign)
-	case at > 0, at == 0 && h.head.Digest != mine.Digest, h.head.Epoch != mine.Epoch:
+	case at > 0, at == 0 && h.head.Digest != mine.Digest:
 		return fmt.Errorf("%w: version %d.%d there, %d.%d here (is there a second publisher? If this store's state was lost, push with a new epoch)",
 			ErrMoved, h.head.Epoch, h.head.Version, mine.Epoch, mine.Version)
 	}
@@ -155,26 +226,30 @@ func (p *Publisher) publish(ctx context.Context, l *link, before held, fresh []s
 		}
 		fresh = all
 	}
+	if _, err := p.placeKeys(ctx, l); err != nil {
+		return err
+	}
 	if _, err := l.place(ctx, fresh, before.raw == nil || upToDate, p.store.piece); err != nil {
 		return err
 	}
-	now, err := l.unwatch(ctx)
-	if err != nil {
-		return err
-	}
-	if string(now) != string(before.raw) {
-		return fmt.Errorf("%w: its head moved during the push", ErrMoved)
-	}
-	if err := p.sendHead(ctx, l); err != nil {
+	if err := p.sendHead(ctx, l, before.raw); err != nil {
 		return err
 	}
 	return p.clear(ctx, l)
 }
 
 // sendHead signs the head, with a later time than ever before, and has the
-// broker keep it.
-func (p *Publisher) sendHead(ctx context.Context, l *link) error {
+// broker keep it, unless it has another than before by now.
+func (p *Publisher) sendHead(ctx context.Context, l *link, before []byte) error {
+	now, err := l.unwatch(ctx)
+	if err != nil {
+		return err
+	}
+	if string(now) != string(before) {
+		return fmt.Errorf("%w: its head moved meanwhile (is there a second publisher?)", ErrMoved)
+	}
 	next := p.store.saved
+	next.Signers = p.signers()
 	issued := p.Now().UTC().Truncate(time.Millisecond)
 	if !issued.After(next.Head.IssuedAt) {
 		issued = next.Head.IssuedAt.Add(time.Millisecond)
@@ -187,8 +262,29 @@ func (p *Publisher) sendHead(ctx context.Context, l *link) error {
 	if err != nil {
 		return err
 	}
-	_, err = l.place(ctx, []string{p.store.topics.Head()}, true, func(string) ([]byte, error) { return message, nil })
-	return err
+	return p.keepHead(ctx, l, message, before)
+}
+
+// keepHead sends the head until the broker has it, and stops where another one
+// than before takes its place.
+func (p *Publisher) keepHead(ctx context.Context, l *link, message, before []byte) error {
+	topic := p.store.topics.Head()
+	for range 3 {
+		if err := l.Publish(ctx, topic, true, message); err != nil {
+			return err
+		}
+		l.reach("head sent")
+		found, err := l.fetch(ctx, topic)
+		switch now := found[topic]; {
+		case err != nil:
+			return err
+		case string(now) == string(message):
+			return nil
+		case now != nil && string(now) != string(before):
+			return fmt.Errorf("%w: another head took the place of this one (is there a second publisher?)", ErrMoved)
+		}
+	}
+	return notKept(topic)
 }
 
 // clear takes from the broker, then from the folder, what nothing needs any more.
@@ -197,11 +293,14 @@ func (p *Publisher) clear(ctx context.Context, l *link) error {
 	if err != nil {
 		return err
 	}
-	for _, topic := range old {
-		if err := l.Publish(ctx, topic, true, nil); err != nil {
-			return err
+	for _, o := range old {
+		if o.topic != "" {
+			if err := l.Publish(ctx, o.topic, true, nil); err != nil {
+				return err
+			}
+			l.reach("piece cleared")
 		}
-		if err := p.store.drop(topic); err != nil {
+		if err := p.store.drop(o); err != nil {
 			return err
 		}
 	}
@@ -212,9 +311,12 @@ func (p *Publisher) clear(ctx context.Context, l *link) error {
 // returns how many pieces were sent.
 func (p *Publisher) Repair(ctx context.Context) (sent int, err error) {
 	if p.store.saved.Head.Version == 0 {
-		return 0, errors.New("nothing was pushed from this store yet")
+		return 0, ErrNothing
 	}
-	l, err := connect(ctx, p.broker, p.Settle)
+	if err := p.maySign(); err != nil {
+		return 0, err
+	}
+	l, err := p.connect(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -223,6 +325,17 @@ func (p *Publisher) Repair(ctx context.Context) (sent int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	if sent, err = p.mend(ctx, l, before); err != nil {
+		return sent, fmt.Errorf("repair: %w", err)
+	}
+	if err := p.sendHead(ctx, l, before.raw); err != nil {
+		return sent, err
+	}
+	return sent, p.clear(ctx, l)
+}
+
+// mend sends the broker all that the head needs and it does not have.
+func (p *Publisher) mend(ctx context.Context, l *link, before held) (sent int, err error) {
 	if err := p.ours(before); err != nil {
 		return 0, err
 	}
@@ -230,10 +343,12 @@ func (p *Publisher) Repair(ctx context.Context) (sent int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if sent, err = l.place(ctx, all, before.raw == nil, p.store.piece); err != nil {
-		return sent, fmt.Errorf("repair: %w", err)
+	keys, err := p.placeKeys(ctx, l)
+	if err != nil {
+		return keys, err
 	}
-	return sent, p.sendHead(ctx, l)
+	sent, err = l.place(ctx, all, before.raw == nil, p.store.piece)
+	return keys + sent, err
 }
 
 // Entries is the list as it was pushed last, sorted by UID.

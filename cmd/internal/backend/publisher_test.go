@@ -118,7 +118,7 @@ func TestManyPushesMakeASnapshotAndClearOldDeltas(t *testing.T) {
 	if n != 70 || h.Version != 70 || h.Snapshot.Version < 60 || h.DeltasFrom > 1 {
 		t.Errorf("got %+v with %d badges, want a new snapshot and deltas from the first", h, n)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "desk", "snapshot", "1", "index")); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, "desk", "1-snapshot-1-index")); err != nil {
 		t.Errorf("the snapshot before is kept for laggards: %v", err)
 	}
 }
@@ -191,13 +191,13 @@ func TestRepairGivesBackWhatTheBrokerLost(t *testing.T) {
 
 // cutter is a broker's hook that ends the connection of whoever sends message n.
 type cutter struct {
-	open
+	anybody
 	left atomic.Int64
 }
 
 func (*cutter) ID() string { return "cutter" }
 
-func (c *cutter) Provides(b byte) bool { return c.open.Provides(b) || b == mochi.OnPublish }
+func (c *cutter) Provides(b byte) bool { return c.anybody.Provides(b) || b == mochi.OnPublish }
 
 func (c *cutter) OnPublish(cl *mochi.Client, p packets.Packet) (packets.Packet, error) {
 	if !cl.Net.Inline && c.left.Add(-1) == 0 {
@@ -246,7 +246,7 @@ func TestPiecesThatNoHeadNamesDoNoHarm(t *testing.T) {
 	dir, b := t.TempDir(), broker(t)
 	p := publisher(t, dir, b)
 	push(t, p, badges(0, 5), backend.PushOpts{})
-	for _, name := range []string{"delta/2", "delta/3", "snapshot/2/index", "snapshot/2/0", "delta/.new-1"} {
+	for _, name := range []string{"1-delta-2", "1-delta-3", "1-snapshot-2-index", "1-snapshot-2-0", ".new-1"} {
 		path := filepath.Join(dir, "desk", name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)
@@ -259,9 +259,18 @@ func TestPiecesThatNoHeadNamesDoNoHarm(t *testing.T) {
 	if h, n := verified(t, dir, b); n != 6 || h.Version != 2 {
 		t.Errorf("got version %d with %d badges, want 2 with 6", h.Version, n)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "desk", "delta", "3")); err == nil {
+	if _, err := os.Stat(filepath.Join(dir, "desk", "1-delta-3")); err == nil {
 		t.Error("delta/3 is still there, want it cleared")
 	}
+}
+
+// watch has the broker's copy kept whole from the publisher's folder, which it frees.
+func watch(t *testing.T, p *backend.Publisher, reports chan error) {
+	t.Helper()
+	open := p.Reopen()
+	background(t, func(ctx context.Context) error {
+		return backend.Watch(ctx, open, func(_ int, err error) { reports <- err })
+	})
 }
 
 func TestWatchRepairsAtOnceAndGoesOnAfterErrors(t *testing.T) {
@@ -271,12 +280,12 @@ func TestWatchRepairsAtOnceAndGoesOnAfterErrors(t *testing.T) {
 	p.Close()
 	q := publisher(t, dir, broker(t))
 	reports := make(chan error, 10)
-	background(t, func(ctx context.Context) error { return q.Watch(ctx, func(_ int, err error) { reports <- err }) })
+	watch(t, q, reports)
 	if err := <-reports; err != nil {
 		t.Errorf("got %v, want the broker repaired", err)
 	}
 	empty := publisher(t, t.TempDir(), first)
-	background(t, func(ctx context.Context) error { return empty.Watch(ctx, func(_ int, err error) { reports <- err }) })
+	watch(t, empty, reports)
 	if err := <-reports; err == nil {
 		t.Error("got a repair of a list by another key, want an error")
 	}
@@ -284,12 +293,12 @@ func TestWatchRepairsAtOnceAndGoesOnAfterErrors(t *testing.T) {
 
 // rival has another publisher's head arrive while the first pieces are sent.
 type rival struct {
-	open
+	anybody
 	server *mochi.Server
 	head   []byte
 }
 
-func (*rival) Provides(b byte) bool { return (*open)(nil).Provides(b) || b == mochi.OnPublished }
+func (*rival) Provides(b byte) bool { return (*anybody)(nil).Provides(b) || b == mochi.OnPublished }
 
 func (r *rival) OnPublished(_ *mochi.Client, p packets.Packet) {
 	if head := r.head; strings.Contains(p.TopicName, "/snapshot/") && head != nil {

@@ -1,30 +1,30 @@
 package backend
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
+	"regexp"
 	"strings"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"badged/session"
 	"badged/uplink"
 )
 
-// store is a list's folder. head.json names the version; the pieces lie under
-// the names that their topics end in, and hash to what the head says. Pieces that
-// no head names are left over from a push that was cut short, or wait to be
-// cleared from the broker.
+// store is a list's folder. head.json names the version; the pieces lie beside it
+// and hash to what the head says. Pieces that no head names are left over from a
+// push that was cut short, or wait to be cleared from the broker. The key set, if
+// there ever was one, is the file keys.
 type store struct {
 	dir    string
 	topics uplink.ListTopics
 	lock   *os.File
 	saved  saved
+	at     func(step string) // failpoint of the crash tests, nil otherwise
 }
 
 // saved is head.json. There is no list yet while Head.Version is 0.
@@ -33,6 +33,14 @@ type saved struct {
 	// Previous is the version of the snapshot before, kept for those that are
 	// fetching it; 0 when there is none.
 	Previous uint64 `json:"previousSnapshot,omitempty"`
+	// Replaces is the SHA-256 of the head of somebody else's that a push with a new
+	// epoch was told to replace, in case that it is cut short.
+	Replaces session.Digest `json:"replaces,omitzero"`
+	// Signers are all keys that have signed a head of this store: by them it knows
+	// its own old ones.
+	Signers jose.JSONWebKeySet `json:"signers"`
+	// Roots are the keys that have signed its key sets.
+	Roots jose.JSONWebKeySet `json:"roots"`
 }
 
 func openStore(dir, list string) (*store, error) {
@@ -45,6 +53,9 @@ func openStore(dir, list string) (*store, error) {
 		return nil, err
 	}
 	s.lock = l
+	if err := sweep(s.dir); err != nil {
+		return nil, errors.Join(fmt.Errorf("open store: %w", err), l.Close())
+	}
 	if err := readJSON(s.path("head.json"), &s.saved); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, errors.Join(fmt.Errorf("open store: %w", err), l.Close())
 	}
@@ -54,27 +65,40 @@ func openStore(dir, list string) (*store, error) {
 	return s, nil
 }
 
-func (s *store) path(name string) string { return filepath.Join(s.dir, filepath.FromSlash(name)) }
+func (s *store) path(name string) string { return filepath.Join(s.dir, name) }
 
-// name is where the piece of that topic lies.
-func (s *store) name(topic string) string {
-	return strings.TrimPrefix(topic, strings.TrimSuffix(s.topics.Everything(), "#"))
+func (s *store) reach(step string) {
+	if s.at != nil {
+		s.at(step)
+	}
 }
 
+// name is what the file of a topic's piece is called. Another epoch's has the same
+// topic, so the epoch comes first: 1-snapshot-7-index.
+func (s *store) name(epoch uint64, topic string) string {
+	if topic == s.topics.Keys() {
+		return "keys"
+	}
+	return fmt.Sprint(epoch, "-", strings.ReplaceAll(strings.TrimPrefix(topic, s.prefix()), "/", "-"))
+}
+
+// prefix is what all topics of the list begin with.
+func (s *store) prefix() string { return strings.TrimSuffix(s.topics.Everything(), "#") }
+
+// pieceName is what name makes of deltas, indexes and chunks.
+var pieceName = regexp.MustCompile(`^[0-9]+-((?:delta|snapshot)-.*)$`)
+
 func (s *store) piece(topic string) ([]byte, error) {
-	b, err := os.ReadFile(s.path(s.name(topic)))
+	b, err := os.ReadFile(s.path(s.name(s.saved.Head.Epoch, topic)))
 	if err != nil {
 		return nil, fmt.Errorf("read store: %w (without its pieces a list must be pushed in a new epoch)", err)
 	}
 	return b, nil
 }
 
-func (s *store) put(topic string, payload []byte) error {
-	path := s.path(s.name(topic))
-	if err := makeDir(filepath.Dir(path)); err != nil {
-		return fmt.Errorf("write store: %w", err)
-	}
-	return writeFile(path, payload, 0o600)
+func (s *store) put(epoch uint64, topic string, payload []byte) error {
+	defer s.reach("piece stored")
+	return writeFile(s.path(s.name(epoch, topic)), payload, 0o600)
 }
 
 // commit makes what was put the list.
@@ -83,7 +107,20 @@ func (s *store) commit(v saved) error {
 		return err
 	}
 	s.saved = v
+	s.reach("version stored")
 	return nil
+}
+
+// keys is the key set that was signed last, as its message; nil if there is none.
+func (s *store) keys() ([]byte, error) {
+	b, err := os.ReadFile(s.path("keys"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read store: %w", err)
+	}
+	return b, nil
 }
 
 // snapshot gives the topics of the snapshot at v, index first, and its index.
@@ -106,6 +143,9 @@ func (s *store) snapshot(v uint64) ([]string, uplink.Index, error) {
 // needed lists the topics that the head and the snapshot before it need.
 func (s *store) needed() ([]string, error) {
 	h := s.saved.Head
+	if h.Version == 0 {
+		return nil, nil
+	}
 	topics, _, err := s.snapshot(h.Snapshot.Version)
 	if err != nil {
 		return nil, err
@@ -123,42 +163,47 @@ func (s *store) needed() ([]string, error) {
 	return topics, nil
 }
 
-// unneeded lists the topics of the pieces in the folder that nothing needs.
-func (s *store) unneeded() ([]string, error) {
+// leftover is a piece in the folder that nothing needs.
+type leftover struct {
+	name  string
+	topic string // to be cleared from the broker; "" where a piece in use has it too
+}
+
+// unneeded lists the pieces that nothing needs, those of epochs before included.
+func (s *store) unneeded() ([]leftover, error) {
 	needed, err := s.needed()
 	if err != nil {
 		return nil, err
 	}
-	keep := make(map[string]bool, len(needed))
+	kept, topics := make(map[string]bool, len(needed)), make(map[string]bool, len(needed))
 	for _, t := range needed {
-		keep[s.name(t)] = true
+		kept[s.name(s.saved.Head.Epoch, t)], topics[t] = true, true
 	}
-	var topics []string
-	prefix := strings.TrimSuffix(s.topics.Everything(), "#")
-	for _, sub := range []string{"delta", "snapshot"} {
-		err := fs.WalkDir(os.DirFS(s.dir), sub, func(path string, d fs.DirEntry, err error) error {
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil
-			}
-			if err == nil && d.Type().IsRegular() && !keep[path] && !strings.HasPrefix(d.Name(), ".") {
-				topics = append(topics, prefix+path)
-			}
-			return err
-		})
-		if err != nil {
-			return nil, fmt.Errorf("read store: %w", err)
+	files, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, fmt.Errorf("read store: %w", err)
+	}
+	var old []leftover
+	for _, f := range files {
+		m := pieceName.FindStringSubmatch(f.Name())
+		if m == nil || kept[f.Name()] {
+			continue
 		}
+		l := leftover{f.Name(), s.prefix() + strings.ReplaceAll(m[1], "-", "/")}
+		if topics[l.topic] {
+			l.topic = ""
+		}
+		old = append(old, l)
 	}
-	return topics, nil
+	return old, nil
 }
 
 // drop forgets a piece.
-func (s *store) drop(topic string) error {
-	path := s.path(s.name(topic))
-	if err := os.Remove(path); err != nil {
+func (s *store) drop(l leftover) error {
+	if err := os.Remove(s.path(l.name)); err != nil {
 		return fmt.Errorf("clear store: %w", err)
 	}
-	_ = os.Remove(filepath.Dir(path)) // the folder of a snapshot, once it is empty
+	s.reach("piece dropped")
 	return nil
 }
 
@@ -178,114 +223,9 @@ func (s *store) load() (map[session.IDToken]session.Entry, error) {
 func (s *store) chain() (n uint64, size int) {
 	h := s.saved.Head
 	for v := h.Snapshot.Version + 1; v <= h.Version; v++ {
-		if info, err := os.Stat(s.path("delta/" + strconv.FormatUint(v, 10))); err == nil {
+		if info, err := os.Stat(s.path(s.name(h.Epoch, s.topics.Delta(v)))); err == nil {
 			n, size = n+1, size+int(info.Size())
 		}
 	}
 	return n, size
-}
-
-// assemble makes the list that a head stands for out of its snapshot and the
-// deltas after it, and checks every digest and the count on the way.
-func assemble(h uplink.Head, piece func(topic string) ([]byte, error)) (map[session.IDToken]session.Entry, error) {
-	topics := uplink.ListTopics(h.List)
-	b, err := piece(topics.Index(h.Snapshot.Version))
-	if err != nil {
-		return nil, err
-	}
-	if sha256.Sum256(b) != h.Snapshot.Index {
-		return nil, fmt.Errorf("index of snapshot %d has another hash than the head says", h.Snapshot.Version)
-	}
-	x, err := uplink.DecodeIndex(b)
-	if err != nil {
-		return nil, err
-	}
-	entries := make(map[session.IDToken]session.Entry, x.Count)
-	for n, sum := range x.Chunks {
-		if err := addChunk(entries, topics.Chunk(h.Snapshot.Version, n), sum, piece); err != nil {
-			return nil, fmt.Errorf("snapshot %d, chunk %d: %w", h.Snapshot.Version, n, err)
-		}
-	}
-	if len(entries) != x.Count {
-		return nil, fmt.Errorf("snapshot %d has %d entries, its index says %d", h.Snapshot.Version, len(entries), x.Count)
-	}
-	return entries, follow(h, entries, piece)
-}
-
-func addChunk(entries map[session.IDToken]session.Entry, topic string, sum session.Digest, piece func(string) ([]byte, error)) error {
-	b, err := piece(topic)
-	if err != nil {
-		return err
-	}
-	if sha256.Sum256(b) != sum {
-		return errors.New("has another hash than the index says")
-	}
-	c, err := uplink.DecodeChunk(b)
-	if err != nil {
-		return err
-	}
-	for _, e := range c.Put {
-		if _, twice := entries[e.UID]; twice {
-			return fmt.Errorf("badge %s stands in another chunk too", e.UID)
-		}
-		entries[e.UID] = e
-	}
-	return nil
-}
-
-// follow applies the deltas after the snapshot.
-func follow(h uplink.Head, entries map[session.IDToken]session.Entry, piece func(string) ([]byte, error)) error {
-	digest := h.Snapshot.Digest
-	for v := h.Snapshot.Version + 1; v <= h.Version; v++ {
-		b, err := piece(uplink.ListTopics(h.List).Delta(v))
-		if err != nil {
-			return err
-		}
-		digest = uplink.NextDigest(digest, v, b)
-		d, err := uplink.DecodeDelta(b)
-		if err != nil {
-			return err
-		}
-		if d.List != h.List || d.Epoch != h.Epoch || d.Version != v {
-			return fmt.Errorf("delta %d says it is %d.%d of %q", v, d.Epoch, d.Version, d.List)
-		}
-		maps.Copy(entries, byUID(d.Put))
-		for _, uid := range d.Remove {
-			delete(entries, uid)
-		}
-	}
-	if digest != h.Digest {
-		return fmt.Errorf("the deltas do not lead to the digest of version %d", h.Version)
-	}
-	if len(entries) != h.Count {
-		return fmt.Errorf("%d entries at version %d, the head says %d", len(entries), h.Version, h.Count)
-	}
-	return nil
-}
-
-func byUID(entries []session.Entry) map[session.IDToken]session.Entry {
-	m := make(map[session.IDToken]session.Entry, len(entries))
-	for _, e := range entries {
-		m[e.UID] = e
-	}
-	return m
-}
-
-// differ is the delta from one list to another, sorted by UID.
-func differ(old map[session.IDToken]session.Entry, now []session.Entry) session.Delta {
-	var d session.Delta
-	stays := make(map[session.IDToken]bool, len(now))
-	for _, e := range now {
-		stays[e.UID] = true
-		if was, ok := old[e.UID]; !ok || !same(was, e) {
-			d.Put = append(d.Put, e)
-		}
-	}
-	for uid := range old {
-		if !stays[uid] {
-			d.Remove = append(d.Remove, uid)
-		}
-	}
-	slices.Sort(d.Remove)
-	return d
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -103,51 +102,4 @@ func (l *link) pieces(ctx context.Context, h uplink.Head) (map[string][]byte, er
 		}
 	}
 	return all, nil
-}
-
-const (
-	watchInterval = 5 * time.Minute // between looks at the broker's head
-	signInterval  = 24 * time.Hour
-)
-
-// Watch keeps the broker's copy whole until ctx ends: it signs the head anew
-// every day, and sends everything that is missing when the broker lost the head.
-// report is told of each repair and of each error; Watch goes on after them.
-func (p *Publisher) Watch(ctx context.Context, report func(sent int, err error)) error {
-	t := time.NewTimer(0)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C:
-		}
-		due, err := p.due(ctx)
-		if due && err == nil {
-			var sent int
-			sent, err = p.Repair(ctx)
-			report(sent, err)
-		} else if err != nil && ctx.Err() == nil {
-			report(0, err)
-		}
-		t.Reset(watchInterval)
-	}
-}
-
-// due tells whether the head is old or not on the broker.
-func (p *Publisher) due(ctx context.Context) (bool, error) {
-	l, err := connect(ctx, p.broker, p.Settle)
-	if err != nil {
-		return false, err
-	}
-	defer l.Close()
-	h, err := p.held(ctx, l)
-	if err == nil && h.foreign != nil {
-		err = p.ours(h)
-	}
-	if err != nil {
-		return false, err
-	}
-	mine := p.store.saved.Head
-	return h.raw == nil || h.head.At() != mine.At() || p.Now().Sub(mine.IssuedAt) >= signInterval, nil
 }

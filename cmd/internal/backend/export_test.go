@@ -1,0 +1,18 @@
+package backend
+
+import "path/filepath"
+
+// Reopen frees the folder and gives the way to open it again.
+func (p *Publisher) Reopen() func() (*Publisher, error) {
+	p.Close()
+	return func() (*Publisher, error) {
+		q, err := OpenPublisher(filepath.Dir(p.store.dir), string(p.store.topics), p.broker, p.key)
+		if err == nil {
+			q.Now, q.Settle = p.Now, p.Settle
+		}
+		return q, err
+	}
+}
+
+// FailAt has f called after each step on the disk and at the broker.
+func (p *Publisher) FailAt(f func(step string)) { p.store.at = f }
