@@ -48,7 +48,7 @@ type gateway struct {
 
 	stations string        // as they were when the status was last told; the controller's own
 	driven   chan struct{} // closed when the relays are as the journal says
-	headAt   atomic.Int64  // uptime of the last head that was accepted, or of the start
+	headAt   atomic.Int64  // uptime of the last head that was accepted, as far as this daemon ran since
 	turned   atomic.Int64  // uptime of the controller's last turn
 	tapped   atomic.Int64  // uptime of the last card at any reader, 0 before the first
 }
@@ -66,7 +66,6 @@ func runWith(ctx context.Context, c config.Config, hw Hardware, log *slog.Logger
 		cfg: c, hw: hw, log: log, hub: &control.Hub{}, clock: clk,
 		started: time.Now(), driven: make(chan struct{}),
 	}
-	g.headAt.Store(int64(uptime()))
 	if err := g.open(); err != nil {
 		return err
 	}
@@ -96,6 +95,7 @@ func (g *gateway) open() error {
 	if g.list, err = cache.OpenList(filepath.Join(state, "list.db")); err != nil {
 		return errors.Join(err, ledger.Close())
 	}
+	g.loadAge()
 	if err := g.visits.load(filepath.Join(state, "cards")); err != nil {
 		g.log.Warn("kinds of cards not read", "err", err)
 	}
@@ -110,6 +110,7 @@ func (g *gateway) open() error {
 
 func (g *gateway) close() {
 	g.buses.close()
+	g.saveAge(context.Background())
 	if err := errors.Join(g.list.Close(), g.ledger.Close()); err != nil {
 		g.log.Error("databases not closed well", "err", err)
 	}

@@ -27,12 +27,14 @@ func (g *gateway) housekeep(ctx context.Context) error {
 	for {
 		g.keepTime(ctx, keeper)
 		g.panel.Show(session.Signal{Name: g.mood()})
-		if _, err := g.list.Tidy(ctx); err != nil && ctx.Err() == nil {
+		if _, err := g.list.Tidy(ctx); err != nil && ctx.Err() == nil && g.list.Damaged() == nil {
 			g.log.Warn("list not tidied", "err", err)
 		}
+		g.mendList()
 		if now := uptime(); now >= prune {
 			prune = now + pruneEvery
 			g.prune(ctx)
+			g.saveAge(ctx)
 		}
 		if now := uptime(); now >= check {
 			check = now + checkEvery
@@ -62,22 +64,21 @@ func (g *gateway) prune(ctx context.Context) {
 	}
 }
 
-// checkStorage reads both databases once. A damaged one goes on as long as it
-// can: what it holds is put right at the next start, where the list is fetched
-// anew and the ledger saved into a new one.
+// checkStorage reads both databases once. A damaged list is replaced at once; a
+// damaged ledger goes on as long as it can: what it holds is saved into a new one
+// at the next start.
 func (g *gateway) checkStorage(ctx context.Context) {
-	for what, check := range map[string]func(context.Context) error{"list": g.list.Check, "ledger": g.ledger.Check} {
-		err := check(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		text := ""
-		if err != nil {
-			text = err.Error() + ": restart badged when no session is running, it then repairs what it can; the card may be failing"
-			g.log.Error("database damaged", "which", what, "err", err)
-		}
-		g.faults.set(what+" file", text)
+	g.readList(ctx)
+	err := g.ledger.Check(ctx)
+	if ctx.Err() != nil {
+		return
 	}
+	text := ""
+	if err != nil {
+		text = err.Error() + ": restart badged when no session is running, it then repairs what it can; the card may be failing"
+		g.log.Error("database damaged", "which", "ledger", "err", err)
+	}
+	g.faults.set("ledger file", text)
 }
 
 // mood is what the panel shows between signals.

@@ -112,6 +112,7 @@ func (g *gateway) listEvent(e uplink.ListEvent) {
 	switch e.Kind {
 	case uplink.ListApplied:
 		g.headAt.Store(int64(uptime()))
+		g.faults.set("list file", "")
 		g.ctl.ListChanged()
 	case uplink.ListRefreshed:
 		g.headAt.Store(int64(uptime()))
@@ -153,19 +154,6 @@ func (g *gateway) status() control.Status {
 	}
 	s.Stations = g.ctl.Status()
 	return s
-}
-
-// staleList warns of a list that is older than it may be: by the clock where it
-// is set, else by how long this daemon has run without a newer head.
-func (g *gateway) staleList(v session.ListVersion, now session.Stamp) []string {
-	age := now.Up - time.Duration(g.headAt.Load())
-	if now.Clock == session.ClockSynced {
-		age = now.Wall.Sub(v.IssuedAt)
-	}
-	if age <= g.cfg.List.MaxAge {
-		return nil
-	}
-	return []string{fmt.Sprintf("list: the newest head is %v old, more than list.max_age: does badgectl list watch run, and does the broker hold the list?", age.Round(time.Minute))}
 }
 
 // door is the gateway as the local door sees it.
