@@ -310,7 +310,7 @@ func TestGapInTheChain(t *testing.T) {
 	}
 	a.put(b)
 	a.forget(func(topic string) bool { return topic != b.topics.Delta(6) })
-	a.pass(10 * time.Minute)
+	a.pass(90 * time.Second)
 	if v, _ := a.memory.inForce(); v.Version != 1 || a.sync.State().State != "incomplete" ||
 		!slices.ContainsFunc(a.events, func(e uplink.ListEvent) bool {
 			return e.Reason != nil && strings.Contains(fmt.Sprint(e.Reason), b.topics.Delta(6))
