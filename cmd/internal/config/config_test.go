@@ -170,3 +170,17 @@ func TestFilesAreBesideWhatALinkNames(t *testing.T) {
 		t.Errorf("got %s, %v, want %s", c.Broker.CA, err, want)
 	}
 }
+
+// A relay that closes with a low level is closed while the board starts where its
+// line is pulled down.
+func TestRelaysThatCloseAtBootAreNoted(t *testing.T) {
+	for _, tt := range []struct {
+		line, active string
+		noted        bool
+	}{{"GPIO16", "low", true}, {"GPIO16", "high", false}, {"GPIO4", "low", false}, {"GPIO27", "low", true}, {"PA07", "low", false}} {
+		c := Config{Stations: []Station{{Relay: tt.line, RelayActiveLow: tt.active == "low"}}}
+		if got := c.closedAtBoot(); (len(got) > 0) != tt.noted {
+			t.Errorf("%s, active %s: got %q, want a note: %t", tt.line, tt.active, got, tt.noted)
+		}
+	}
+}

@@ -59,7 +59,22 @@ func (c Config) Check() (notes []string, err error) {
 	if !c.Broker.Encrypted() {
 		notes = append(notes, "broker.url is not encrypted: use tls:// outside a trusted network")
 	}
-	return notes, p.err(c.File)
+	return append(notes, c.closedAtBoot()...), p.err(c.File)
+}
+
+// closedAtBoot notes the relays that close before any program runs: until then a
+// line of a Raspberry Pi is an input, and GPIO9 to GPIO27 are pulled down (BCM2835
+// ARM Peripherals, 6.2, table 6-31).
+func (c Config) closedAtBoot() (notes []string) {
+	for _, s := range c.Stations {
+		var n int
+		if _, err := fmt.Sscanf(s.Relay, "GPIO%d", &n); err != nil || !s.RelayActiveLow || n < 9 || n > 27 {
+			continue
+		}
+		notes = append(notes, fmt.Sprintf("station %s: its relay closes with a low level, and %s is low from power-on until badged starts: "+
+			"put gpio=%d=op,dh into config.txt, or use one of GPIO0 to GPIO8", s.ID, s.Relay, n))
+	}
+	return notes
 }
 
 func keys(what string) func(path string) error {
