@@ -104,6 +104,11 @@ func OpenLedger(path string, o LedgerOpts) (*Ledger, error) {
 func (l *Ledger) open() (err error) {
 	l.reserve.ensure() // no reserve, no new session: Commit says so
 	l.db, l.recovered, err = openOrRecover(l.path, ledgerSchema, checkLedger)
+	if err != nil && l.reserve.release() {
+		// A full disk has no room for a new log. SQLite calls it a file that cannot be
+		// opened, so any failure is tried again with the room of the reserve.
+		l.db, l.recovered, err = openOrRecover(l.path, ledgerSchema, checkLedger)
+	}
 	if err != nil {
 		return err
 	}
@@ -178,14 +183,16 @@ func (l *Ledger) Close() error {
 	var err error
 	if l.db != nil {
 		err = l.db.Close()
+		l.reserve.ensure() // the log has gone: its room is for the next start
 	}
 	return errors.Join(err, l.lock.Close())
 }
 
 // Commit makes states, records and telemetry durable, all or nothing, in one
 // flush. It is session.ErrFull where there is no room left for a new session
-// (a Started record); anything else may use up the reserve. ctx is not looked
-// at: an end must not be lost because somebody is in a hurry.
+// (a Started record), or for telemetry alone; anything else may use up the
+// reserve. ctx is not looked at: an end must not be lost because somebody is in a
+// hurry.
 func (l *Ledger) Commit(_ context.Context, c session.Commit) error {
 	starting := starts(c.Records)
 	if starting {
@@ -193,13 +200,13 @@ func (l *Ledger) Commit(_ context.Context, c session.Commit) error {
 			return err
 		}
 	}
-	write := func(tx *sql.Tx) error { return l.put(tx, c) }
-	err := l.change("commit", write)
-	if full(err) && starting {
-		return fmt.Errorf("%w: %w", session.ErrFull, err)
+	change := l.change
+	if starting || len(c.Records)+len(c.States) == 0 {
+		change = l.changeInRoom
 	}
-	if full(err) && l.reserve.release() {
-		err = l.change("commit", write)
+	err := change("commit", func(tx *sql.Tx) error { return l.put(tx, c) })
+	if full(err) {
+		return fmt.Errorf("%w: %w", session.ErrFull, err)
 	}
 	if err == nil && len(c.Records)+len(c.Telemetry) > 0 {
 		l.wake()
@@ -261,9 +268,19 @@ func (l *Ledger) Prune(_ context.Context, now time.Time, retention time.Duration
 	return more && err == nil, err
 }
 
-// change runs f in one transaction, one at a time. An id and base that f has
-// changed hold only if it commits.
+// change runs f in one transaction, one at a time, on a full disk with the room of
+// the reserve: an end, and the acknowledgement that lets records go, must not wait.
 func (l *Ledger) change(what string, f func(*sql.Tx) error) error {
+	err := l.changeInRoom(what, f)
+	if full(err) && l.reserve.release() {
+		err = l.changeInRoom(what, f)
+	}
+	return err
+}
+
+// changeInRoom is change without the reserve. An id and base that f has changed
+// hold only if it commits.
+func (l *Ledger) changeInRoom(what string, f func(*sql.Tx) error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	id, base := l.id, l.base

@@ -1,6 +1,7 @@
 package cache_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"flag"
@@ -27,8 +28,9 @@ const lives = 10
 
 // withPower runs a role on a disk, in a process of its own: SQLite maps the log's
 // index, and a process that serves the file system of its own mappings can wait
-// for itself for ever. It returns the last line that the role printed.
-func withPower(t *testing.T, d *cachetest.Disk, role string, promised int) string {
+// for itself for ever. It returns the first line that the role printed, but for
+// those that ask for another disk: see breakDisk.
+func withPower(t *testing.T, d *cachetest.Disk, role string, args ...any) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := d.Mount(dir); err != nil {
@@ -39,17 +41,36 @@ func withPower(t *testing.T, d *cachetest.Disk, role string, promised int) strin
 			t.Fatal(err)
 		}
 	}()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestPowerChild$")
 	// The race detector holds up every exit for a second unless told not to.
-	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", roleEnv+"="+role, "CACHE_DIR="+dir, fmt.Sprint("CACHE_PROMISED=", promised))
-	out, err := cmd.Output()
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", roleEnv+"="+role, "CACHE_DIR="+dir, "CACHE_ARGS="+fmt.Sprint(args...))
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
 	if err != nil {
-		t.Fatalf("%s: %v: %s", role, err, out)
+		t.Fatal(err)
 	}
-	answer, _, _ := strings.Cut(string(out), "\n")
-	return answer
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if what, ok := strings.CutPrefix(lines.Text(), "disk "); ok {
+			d.Break(diskFaults[what])
+			fmt.Fprintln(in)
+			continue
+		}
+		said = append(said, lines.Text())
+	}
+	if err := cmd.Wait(); err != nil || len(said) == 0 {
+		t.Fatalf("%s: %v: %q", role, err, said)
+	}
+	return said[0]
 }
 
 const roleEnv = "CACHE_ROLE"
@@ -57,7 +78,8 @@ const roleEnv = "CACHE_ROLE"
 // TestPowerChild plays one role of the power cut tests.
 func TestPowerChild(t *testing.T) {
 	dir := os.Getenv("CACHE_DIR")
-	promised, _ := strconv.Atoi(os.Getenv("CACHE_PROMISED"))
+	args := os.Getenv("CACHE_ARGS")
+	promised, _ := strconv.Atoi(args)
 	switch os.Getenv(roleEnv) {
 	case "":
 		t.Skip("child of the power cut tests")
@@ -69,6 +91,10 @@ func TestPowerChild(t *testing.T) {
 		fmt.Println(ledgerHolds(dir, promised))
 	case "check list":
 		fmt.Println(listHolds(dir, promised))
+	case "broken":
+		fmt.Println(oneLine(workOnBrokenDisk(dir, args)))
+	case "check broken":
+		fmt.Println(oneLine(sessionsHold(dir)))
 	}
 }
 
@@ -106,7 +132,7 @@ var honest = map[string]cachetest.Model{
 // T1: on a disk that drops what was not synced, every commit that was promised
 // is there after a power cut, states and records agree, the chain is whole, and
 // no file is ever unusable.
-func TestT1LedgerSurvivesPowerCuts(t *testing.T) {
+func TestT1_LedgerSurvivesPowerCuts(t *testing.T) {
 	for name, m := range honest {
 		t.Run(name, func(t *testing.T) {
 			if err := powerCuts(t, m, "ledger"); err != nil {
@@ -117,7 +143,7 @@ func TestT1LedgerSurvivesPowerCuts(t *testing.T) {
 }
 
 // T1, control: a disk that ignores fsync must be found out.
-func TestT1LyingDiskIsFoundOut(t *testing.T) {
+func TestT1_LyingDiskIsFoundOut(t *testing.T) {
 	m := cachetest.Model{Keep: 0.5, Lies: true}
 	if err := powerCuts(t, m, "ledger"); err == nil {
 		t.Errorf("got nothing lost in %d cuts of a disk that lies, want a loss: this test cannot see one", *cuts)
@@ -202,7 +228,7 @@ func allRecords(ctx context.Context, l *cache.Ledger) ([]session.Message, error)
 
 // T1 for the list: what is in force is the old version or the new one, whole,
 // never older than what was promised, and a loader goes on from there.
-func TestT1ListSurvivesPowerCuts(t *testing.T) {
+func TestT1_ListSurvivesPowerCuts(t *testing.T) {
 	for name, m := range honest {
 		t.Run(name, func(t *testing.T) {
 			if err := powerCuts(t, m, "list"); err != nil {

@@ -2,7 +2,9 @@ package cache
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"syscall"
 
@@ -27,11 +29,22 @@ func (r reserve) ensure() error {
 		return err
 	}
 	defer f.Close()
-	if err := syscall.Fallocate(int(f.Fd()), 0, 0, r.size); err != nil {
-		os.Remove(r.path)
-		return err
+	err = syscall.Fallocate(int(f.Fd()), 0, 0, r.size)
+	if errors.Is(err, syscall.EOPNOTSUPP) { // not every file system can: FAT, NFS
+		_, err = io.CopyN(f, zeros{}, r.size)
 	}
-	return nil
+	if err != nil {
+		os.Remove(r.path)
+	}
+	return err
+}
+
+// zeros reads as zeros without end.
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) {
+	clear(b)
+	return len(b), nil
 }
 
 // release gives the room back and says whether there was any.

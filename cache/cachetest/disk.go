@@ -10,6 +10,8 @@
 // of order, and folder changes up to a random one. A disk that Lies ignores
 // every sync: the control that any test of durability must fail on.
 //
+// Break gives a disk that has power a fault: full, read-only, errors, slow syncs.
+//
 // It tests programs, not cards: what a real card does to sectors nobody wrote to
 // is not modelled.
 package cachetest
@@ -46,6 +48,10 @@ type Disk struct {
 	pending []change         // from synced to names, in order
 	frozen  bool
 	left    int // changes until the cut, 0 for none
+	fault   Fault
+	room    int   // bytes that all files may have while the disk is Full
+	written int64 // see Synced
+	syncs   int64
 }
 
 // change is one of the folder, all or nothing.

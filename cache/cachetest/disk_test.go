@@ -1,8 +1,10 @@
 package cachetest_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"badged/cache/cachetest"
@@ -144,5 +146,84 @@ func TestUnsyncedSectorsAreTorn(t *testing.T) {
 	}
 	if kept < 10 || kept > 54 {
 		t.Errorf("got %d of 64 sectors kept, want about half", kept)
+	}
+}
+
+func TestBrokenDiskAnswersAsAKernelDoes(t *testing.T) {
+	d := cachetest.New(cachetest.Model{})
+	dir := mounted(t, d)
+	defer unmount(t, d)
+	put(t, dir, "a", "hello", true, true)
+	a := filepath.Join(dir, "a")
+	over := func() error { // as long as it was
+		f, err := os.OpenFile(a, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		_, err = f.WriteString("HELLO")
+		return err
+	}
+	sync := func() error {
+		f, err := os.Open(a)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return f.Sync()
+	}
+	longer := func() error { return os.WriteFile(a, []byte("hello, hello"), 0o600) }
+	read := func() error { _, err := os.ReadFile(a); return err }
+	remove := func() error { return os.Remove(a) }
+	for name, c := range map[string]struct {
+		fault cachetest.Fault
+		do    func() error
+		want  error
+	}{
+		"full: longer":      {cachetest.Fault{Full: true}, longer, syscall.ENOSPC},
+		"full: over":        {cachetest.Fault{Full: true}, over, nil},
+		"full: read":        {cachetest.Fault{Full: true}, read, nil},
+		"read-only: over":   {cachetest.Fault{ReadOnly: true}, over, syscall.EROFS},
+		"read-only: remove": {cachetest.Fault{ReadOnly: true}, remove, syscall.EROFS},
+		"read-only: read":   {cachetest.Fault{ReadOnly: true}, read, nil},
+		"write: over":       {cachetest.Fault{Write: syscall.EIO}, over, syscall.EIO},
+		"read: read":        {cachetest.Fault{Read: syscall.EIO}, read, syscall.EIO},
+		"sync: over":        {cachetest.Fault{Sync: syscall.EIO}, over, nil},
+		"sync: sync":        {cachetest.Fault{Sync: syscall.EIO}, sync, syscall.EIO},
+		"well: longer":      {cachetest.Fault{}, longer, nil},
+	} {
+		d.Break(c.fault)
+		if err := c.do(); !errors.Is(err, c.want) {
+			t.Errorf("%s: got %v, want %v", name, err, c.want)
+		}
+		d.Break(cachetest.Fault{})
+		put(t, dir, "a", "hello", true, true)
+	}
+}
+
+// What a sync that failed was to write is lost, and the next one does not say so.
+func TestFailedSyncPromisesNothingLater(t *testing.T) {
+	d := cachetest.New(cachetest.Model{})
+	dir := mounted(t, d)
+	f, err := os.Create(filepath.Join(dir, "a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString("hello"); err != nil {
+		t.Fatal(err)
+	}
+	d.Break(cachetest.Fault{Sync: syscall.EIO})
+	first := f.Sync()
+	d.Break(cachetest.Fault{})
+	second := f.Sync()
+	f.Close()
+	put(t, dir, "b", "", true, true) // and the folder
+	unmount(t, d)
+	d.Survive()
+	dir = mounted(t, d)
+	defer unmount(t, d)
+	b, err := os.ReadFile(filepath.Join(dir, "a"))
+	if first == nil || second != nil || err != nil || string(b) == "hello" {
+		t.Errorf("got %v, then %v and %q (%v), want an error, none, and no hello", first, second, b, err)
 	}
 }

@@ -91,10 +91,16 @@ func (f *files) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.At
 }
 
 func (f *files) resize(id uint64, size int) fuse.Status {
+	if s := f.d.refuses(f.d.grows(id, size)); s != fuse.OK {
+		return s
+	}
 	return f.d.alter(func() { f.d.nodes[id].resize(size) })
 }
 
 func (f *files) Create(_ <-chan struct{}, _ *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+	if s := f.d.refuses(1); s != fuse.OK {
+		return s
+	}
 	f.d.mu.Lock()
 	n := &node{ino: fuse.FUSE_ROOT_ID + 1}
 	if ids := slices.Sorted(maps.Keys(f.d.nodes)); len(ids) > 0 {
@@ -107,6 +113,9 @@ func (f *files) Create(_ <-chan struct{}, _ *fuse.CreateIn, name string, out *fu
 }
 
 func (f *files) Unlink(_ <-chan struct{}, _ *fuse.InHeader, name string) fuse.Status {
+	if s := f.d.refuses(0); s != fuse.OK {
+		return s
+	}
 	return f.d.alterDir(func(names map[string]*node) { delete(names, name) })
 }
 
@@ -120,13 +129,19 @@ func (f *files) Rename(_ <-chan struct{}, in *fuse.RenameIn, from, to string) fu
 	if in.Flags != 0 {
 		return fuse.EINVAL
 	}
+	if s := f.d.refuses(0); s != fuse.OK {
+		return s
+	}
 	return f.d.alterDir(func(names map[string]*node) {
 		delete(names, from)
 		names[to] = n
 	})
 }
 
-func (f *files) Open(_ <-chan struct{}, _ *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+func (f *files) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	if in.Flags&(syscall.O_WRONLY|syscall.O_RDWR) != 0 && f.d.readOnly() {
+		return fuse.Status(syscall.EROFS)
+	}
 	out.OpenFlags = fuse.FOPEN_KEEP_CACHE
 	return fuse.OK
 }
@@ -135,6 +150,9 @@ func (f *files) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadR
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
 	n := f.d.nodes[in.NodeId]
+	if f.d.fault.Read != 0 && n != nil && !mapped(f.d.nameOf(n)) {
+		return nil, fuse.Status(f.d.fault.Read)
+	}
 	if n == nil || in.Offset >= uint64(len(n.data)) {
 		return fuse.ReadResultData(nil), fuse.OK
 	}
@@ -142,6 +160,9 @@ func (f *files) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadR
 }
 
 func (f *files) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
+	if s := f.d.refuses(max(0, f.d.grows(in.NodeId, int(in.Offset)+len(data)))); s != fuse.OK {
+		return 0, s
+	}
 	s := f.d.alter(func() { f.d.nodes[in.NodeId].write(data, int(in.Offset)) })
 	return uint32(len(data)), s
 }
@@ -157,10 +178,20 @@ func (f *files) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
 }
 
 func (f *files) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
-	return f.d.syncing(func() { f.d.nodes[in.NodeId].sync() })
+	if s := f.d.syncFails(in.NodeId); s != fuse.OK {
+		return s
+	}
+	return f.d.syncing(func() {
+		n := f.d.nodes[in.NodeId]
+		f.d.count(n)
+		n.sync()
+	})
 }
 
 func (f *files) FsyncDir(<-chan struct{}, *fuse.FsyncIn) fuse.Status {
+	if s := f.d.syncFails(0); s != fuse.OK {
+		return s
+	}
 	return f.d.syncing(func() { f.d.synced, f.d.pending = clone(f.d.names), nil })
 }
 
@@ -180,5 +211,11 @@ func (f *files) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryLi
 
 func (f *files) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
 	*out = fuse.StatfsOut{Bsize: 4096, Frsize: 4096, Blocks: 1 << 20, Bfree: 1 << 19, Bavail: 1 << 19, NameLen: 255}
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	if f.d.fault.Full {
+		out.Bfree = uint64(max(0, f.d.room-f.d.used())) / 4096
+		out.Bavail = out.Bfree
+	}
 	return fuse.OK
 }
