@@ -12,9 +12,11 @@ import (
 const wallFormat = "2006-01-02T15:04:05.000Z"
 
 // anchor ties a boot's own time to the wall clock: up after the boot it was
-// wall. no is the record that said so.
+// wall. no is the record that said so; one of an earlier file has none of this
+// one's, it is negative.
 type anchor struct {
-	no   uint64
+	no   int64
+	boot string
 	up   time.Duration
 	wall time.Time
 }
@@ -36,7 +38,11 @@ func keepAnchor(tx *sql.Tx, no uint64, r session.Record) error {
 	if at.Clock != session.ClockSynced {
 		return nil
 	}
-	_, err := tx.Exec("INSERT INTO anchor VALUES (?, ?, ?, ?)", no, at.BootID, at.Up.Microseconds(), at.Wall.UnixMilli())
+	return insertAnchor(tx, int(no), anchor{boot: at.BootID, up: at.Up, wall: at.Wall})
+}
+
+func insertAnchor(tx *sql.Tx, no int, a anchor) error {
+	_, err := tx.Exec("INSERT INTO anchor VALUES (?, ?, ?, ?)", no, a.boot, a.up.Microseconds(), a.wall.UnixMilli())
 	return err
 }
 
@@ -50,8 +56,8 @@ type advice struct {
 	NotAfter  string               `json:"notAfter,omitempty"`
 }
 
-// advise fills in the messages' Time.
-func (l *Ledger) advise(messages []session.Message, base uint64) error {
+// advise fills in the messages' Time. base is of their ledger.
+func advise(db *sql.DB, messages []session.Message, base uint64) error {
 	boots := map[string][]anchor{}
 	for i := range messages {
 		m := &messages[i]
@@ -65,15 +71,21 @@ func (l *Ledger) advise(messages []session.Message, base uint64) error {
 		anchors, known := boots[r.At.BootID]
 		if !known {
 			var err error
-			if anchors, err = anchorsOf(l.db, r.At.BootID); err != nil {
+			if anchors, err = anchorsOf(db, r.At.BootID); err != nil {
 				return err
 			}
 			boots[r.At.BootID] = anchors
 		}
-		a, err := advise(l.db, *r.At, anchors, base+m.Seq, r.Carried != nil)
-		if err != nil {
-			return err
+		a := advice{Wall: format(r.At.Wall), Clock: r.At.Clock}
+		switch {
+		case len(anchors) > 0:
+			a = advice{Wall: format(nearest(anchors, r.At.Up).at(r.At.Up)), Clock: session.ClockSynced}
+		case r.At.Clock != session.ClockSynced && r.Carried == nil: // else its number says nothing about when it was made
+			if err := a.bound(db, *r.At, base+m.Seq); err != nil {
+				return err
+			}
 		}
+		var err error
 		if m.Time, err = json.Marshal(a); err != nil {
 			return err
 		}
@@ -81,29 +93,36 @@ func (l *Ledger) advise(messages []session.Message, base uint64) error {
 	return nil
 }
 
-func advise(db *sql.DB, at session.Stamp, anchors []anchor, no uint64, carried bool) (advice, error) {
-	if len(anchors) > 0 {
-		return advice{Wall: format(nearest(anchors, at.Up).at(at.Up)), Clock: session.ClockSynced}, nil
-	}
-	a := advice{Wall: format(at.Wall), Clock: at.Clock}
-	if carried || at.Clock == session.ClockSynced {
-		return a, nil // carried over, its number says nothing about when it was made
-	}
-	before, err := anchorWhere(db, "no < ? ORDER BY no DESC", no)
+// bound gives the bounds of record no, whose boot has no anchor: it was made after
+// the anchor before it, in a boot that began after that, and before the boot of the
+// anchor after it began. Bounds that exclude each other say that one of the clocks
+// was wrong, and nobody knows which: then there are none.
+func (a *advice) bound(db *sql.DB, at session.Stamp, no uint64) error {
+	before, err := anchorsWhere(db, "no = (SELECT max(no) FROM anchor WHERE no < ?)", no)
 	if err != nil {
-		return a, err
+		return err
 	}
-	after, err := anchorWhere(db, "no > ? ORDER BY no", no)
+	after, err := anchorsWhere(db, "boot = (SELECT boot FROM anchor WHERE no > ? ORDER BY no LIMIT 1)", no)
 	if err != nil {
-		return a, err
+		return err
 	}
-	if before != nil { // its boot began after that
-		a.NotBefore = format(before.wall.Add(at.Up))
+	var from, to time.Time
+	if len(before) > 0 {
+		from = before[0].wall.Add(at.Up)
 	}
-	if after != nil { // its boot was over when that one's began
-		a.NotAfter = format(after.at(0))
+	if len(after) > 0 {
+		to = nearest(after, 0).at(0)
 	}
-	return a, nil
+	if len(before) > 0 && len(after) > 0 && to.Before(from) {
+		return nil
+	}
+	if len(before) > 0 {
+		a.NotBefore = format(from)
+	}
+	if len(after) > 0 {
+		a.NotAfter = format(to)
+	}
+	return nil
 }
 
 func format(t time.Time) string { return t.UTC().Format(wallFormat) }
@@ -125,7 +144,11 @@ func nearest(anchors []anchor, up time.Duration) anchor {
 // LastAnchor is the last ClockAnchor of a boot that the ledger has; ok is false if
 // it has none.
 func (l *Ledger) LastAnchor(boot string) (at session.Stamp, ok bool, err error) {
-	all, err := anchorsOf(l.db, boot)
+	var all []anchor
+	err = l.read(func(db *sql.DB) (err error) {
+		all, err = anchorsOf(db, boot)
+		return err
+	})
 	if err != nil || len(all) == 0 {
 		return at, false, err
 	}
@@ -133,34 +156,24 @@ func (l *Ledger) LastAnchor(boot string) (at session.Stamp, ok bool, err error) 
 	return session.Stamp{BootID: boot, Up: last.up, Wall: last.wall, Clock: session.ClockSynced}, true, nil
 }
 
-func anchorsOf(db *sql.DB, boot string) ([]anchor, error) {
-	rows, err := db.Query("SELECT no, up, wall FROM anchor WHERE boot = ? ORDER BY no", boot)
+func anchorsOf(db *sql.DB, boot string) ([]anchor, error) { return anchorsWhere(db, "boot = ?", boot) }
+
+// anchorsWhere reads anchors in their order.
+func anchorsWhere(db *sql.DB, where string, args ...any) ([]anchor, error) {
+	rows, err := db.Query("SELECT no, boot, up, wall FROM anchor WHERE "+where+" ORDER BY no", args...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	var out []anchor
 	for rows.Next() {
-		a, err := scanAnchor(rows)
-		if err != nil {
+		var a anchor
+		var up, wall int64
+		if err := rows.Scan(&a.no, &a.boot, &up, &wall); err != nil {
 			return nil, err
 		}
+		a.up, a.wall = time.Duration(up)*time.Microsecond, time.UnixMilli(wall)
 		out = append(out, a)
 	}
 	return out, rows.Err()
-}
-
-func anchorWhere(db *sql.DB, where string, no uint64) (*anchor, error) {
-	a, err := scanAnchor(db.QueryRow("SELECT no, up, wall FROM anchor WHERE "+where+" LIMIT 1", no))
-	if err == sql.ErrNoRows {
-		return nil, nil
-	}
-	return &a, err
-}
-
-func scanAnchor(row interface{ Scan(...any) error }) (anchor, error) {
-	var no uint64
-	var up, wall int64
-	err := row.Scan(&no, &up, &wall)
-	return anchor{no, time.Duration(up) * time.Microsecond, time.UnixMilli(wall)}, err
 }

@@ -27,7 +27,7 @@ func asides(t *testing.T, path string) []string {
 	return found
 }
 
-func TestUnusableFileIsPutAside(t *testing.T) {
+func TestT9_UnusableFileIsPutAside(t *testing.T) {
 	foreign := func(t *testing.T, path string) {
 		db, err := sql.Open("sqlite3", path)
 		if err != nil {
@@ -86,7 +86,7 @@ func TestUnusableFileIsPutAside(t *testing.T) {
 	}
 }
 
-func TestChangedRecordIsNoticed(t *testing.T) {
+func TestT9_ChangedRecordIsNoticed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ledger.db")
 	l := openLedger(t, path, opts)
 	commit(t, l, 5)

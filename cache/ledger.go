@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"sync"
@@ -25,10 +26,9 @@ CREATE TABLE mark (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE telemetry (no INTEGER PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE anchor (no INTEGER PRIMARY KEY, boot TEXT NOT NULL, up INTEGER NOT NULL, wall INTEGER NOT NULL);
 CREATE TABLE head (list TEXT PRIMARY KEY, epoch INTEGER, version INTEGER) WITHOUT ROWID;
-CREATE TABLE spent (no INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);`}
-
-// keysetTable came later than the others: a file without it gets it when it is opened.
-const keysetTable = "CREATE TABLE IF NOT EXISTS keyset (list TEXT PRIMARY KEY, message BLOB NOT NULL) WITHOUT ROWID"
+CREATE TABLE spent (no INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
+CREATE TABLE keyset (list TEXT PRIMARY KEY, message BLOB NOT NULL) WITHOUT ROWID;`,
+	steps: []string{"CREATE TABLE IF NOT EXISTS keyset (list TEXT PRIMARY KEY, message BLOB NOT NULL) WITHOUT ROWID"}}
 
 // LedgerOpts are the terms of a ledger. Gateway and Stamp must be set.
 type LedgerOpts struct {
@@ -68,18 +68,21 @@ var _ session.Journal = (*Ledger)(nil)
 // the states of the stations, how far the outbox has come, ratchets. Commits
 // are made one after the other; each is one flush of the disk.
 type Ledger struct {
-	path      string
-	opts      LedgerOpts
-	lock      *os.File
-	db        *sql.DB
-	reserve   reserve
-	changed   chan struct{}
-	recovered recovery
-	at        func(point string) // failpoint of the crash tests, nil otherwise
+	path    string
+	opts    LedgerOpts
+	lock    *os.File
+	reserve reserve
+	changed chan struct{}
+	at      func(point string) // failpoint of the crash tests, nil otherwise
 
-	mu   sync.Mutex // of the two below, and over each change of the file
-	id   string
-	base uint64
+	swap      sync.RWMutex // locked while another file takes the place of db's
+	db        *sql.DB
+	recovered recovery
+
+	mu     sync.Mutex // of what is below, and over each change of the file; before swap
+	id     string
+	base   uint64
+	states map[string][]byte // as the last Commit left them
 }
 
 // OpenLedger opens the ledger at path or begins one. A file that is damaged or
@@ -101,37 +104,33 @@ func OpenLedger(path string, o LedgerOpts) (*Ledger, error) {
 	return l, nil
 }
 
-func (l *Ledger) open() (err error) {
+func (l *Ledger) open() error {
 	l.reserve.ensure() // no reserve, no new session: Commit says so
-	l.db, l.recovered, err = openOrRecover(l.path, ledgerSchema, checkLedger)
+	err := l.openOrReplace()
 	if err != nil && l.reserve.release() {
 		// A full disk has no room for a new log. SQLite calls it a file that cannot be
 		// opened, so any failure is tried again with the room of the reserve.
-		l.db, l.recovered, err = openOrRecover(l.path, ledgerSchema, checkLedger)
+		err = l.openOrReplace()
 	}
 	if err != nil {
 		return err
 	}
-	why, saved := "new", salvaged{}
-	if l.recovered.aside != "" {
-		why, saved = "damaged", salvage(l.recovered.aside)
-		l.recovered.word += "; " + saved.String()
-	}
-	return l.change("begin ledger", func(tx *sql.Tx) error {
-		if _, err := tx.Exec(keysetTable); err != nil {
-			return err
-		}
+	err = l.change("begin ledger", func(tx *sql.Tx) error {
 		var base sql.Null[uint64]
 		if err := tx.QueryRow("SELECT max(base) FROM ledger").Scan(&base); err != nil {
 			return err
 		}
 		if !base.Valid {
-			l.id = saved.ledger
-			return errors.Join(l.begin(tx, why), l.adopt(tx, saved))
+			return l.begin(tx, "new")
 		}
 		l.base = base.V
 		return tx.QueryRow("SELECT id FROM ledger WHERE base = ?", base.V).Scan(&l.id)
 	})
+	if err != nil {
+		return err
+	}
+	l.states, err = l.States(context.Background())
+	return err
 }
 
 // begin opens a new ledger after whatever the file holds: with a new random id
@@ -159,13 +158,29 @@ func (l *Ledger) begin(tx *sql.Tx, why string) error {
 	return l.append(tx, []session.Record{session.LedgerOpened{Gateway: l.opts.Gateway, Before: before, Why: why, At: at}})
 }
 
-// Recovered says in words which file was put aside by OpenLedger and why, "" if
-// none was.
-func (l *Ledger) Recovered() string { return l.recovered.word }
+// Recovered says in words which file was put aside last, at the start or since, and
+// why; "" if none was.
+func (l *Ledger) Recovered() string {
+	l.swap.RLock()
+	defer l.swap.RUnlock()
+	return l.recovered.word
+}
 
-// Check reads the whole file and returns an error if it is damaged. It is for
+// Check reads the whole file. One that is damaged is replaced there and then, which
+// Recovered tells; an error says that it could not be read or replaced. It is for
 // the background; commits go on meanwhile.
-func (l *Ledger) Check(ctx context.Context) error { return checkFile(ctx, l.path, ledgerSchema) }
+func (l *Ledger) Check(ctx context.Context) error {
+	err := checkFile(ctx, l.path, ledgerSchema)
+	if err == nil {
+		err = l.read(lastFollow)
+	}
+	if !errors.Is(unfit(err), errUnfit) {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mend(err)
+}
 
 // Changed is sent to after commits that added records or telemetry, and once
 // at the start. One receiver.
@@ -208,10 +223,16 @@ func (l *Ledger) Commit(_ context.Context, c session.Commit) error {
 	if full(err) {
 		return fmt.Errorf("%w: %w", session.ErrFull, err)
 	}
-	if err == nil && len(c.Records)+len(c.Telemetry) > 0 {
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	maps.Copy(l.states, c.States)
+	l.mu.Unlock()
+	if len(c.Records)+len(c.Telemetry) > 0 {
 		l.wake()
 	}
-	return err
+	return nil
 }
 
 func (l *Ledger) put(tx *sql.Tx, c session.Commit) error {
@@ -227,22 +248,28 @@ func (l *Ledger) put(tx *sql.Tx, c session.Commit) error {
 }
 
 // States returns the states as the last Commit left them.
-func (l *Ledger) States(ctx context.Context) (map[string][]byte, error) {
-	rows, err := l.db.QueryContext(ctx, "SELECT station, body FROM state")
+func (l *Ledger) States(context.Context) (states map[string][]byte, err error) {
+	err = l.read(func(db *sql.DB) error {
+		states = map[string][]byte{}
+		rows, err := db.Query("SELECT station, body FROM state")
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var station string
+			var body []byte
+			if err := rows.Scan(&station, &body); err != nil {
+				return err
+			}
+			states[station] = body
+		}
+		return rows.Err()
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read states: %w", err)
 	}
-	defer rows.Close()
-	states := map[string][]byte{}
-	for rows.Next() {
-		var station string
-		var body []byte
-		if err := rows.Scan(&station, &body); err != nil {
-			return nil, fmt.Errorf("read states: %w", err)
-		}
-		states[station] = body
-	}
-	return states, rows.Err()
+	return states, nil
 }
 
 // Prune removes records that the backend has committed and that are older than
@@ -278,11 +305,25 @@ func (l *Ledger) change(what string, f func(*sql.Tx) error) error {
 	return err
 }
 
-// changeInRoom is change without the reserve. An id and base that f has changed
-// hold only if it commits.
+// changeInRoom is change without the reserve. A file that turns out to be damaged
+// is replaced, and f runs on the new one. An id and base that f has changed hold
+// only if it commits.
 func (l *Ledger) changeInRoom(what string, f func(*sql.Tx) error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	err := l.once(f)
+	if errors.Is(unfit(err), errUnfit) {
+		if err = l.mend(err); err == nil {
+			err = l.once(f)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+func (l *Ledger) once(f func(*sql.Tx) error) error {
 	id, base := l.id, l.base
 	err := inTx(l.db, func(tx *sql.Tx) error {
 		l.reach("begun")
@@ -294,7 +335,7 @@ func (l *Ledger) changeInRoom(what string, f func(*sql.Tx) error) error {
 	})
 	if err != nil {
 		l.id, l.base = id, base
-		return fmt.Errorf("%s: %w", what, err)
+		return err
 	}
 	l.reach("committed")
 	return nil

@@ -82,33 +82,35 @@ func (l *Ledger) moveMarks(what, ledger string, f func(tx *sql.Tx, m *marks, end
 // Unsent returns up to limit records that are to be sent next, in order: those
 // above taken; where there are none, those being replayed. It returns the same
 // ones until Taken is called.
-func (l *Ledger) Unsent(ctx context.Context, limit int) ([]session.Message, error) {
-	m, err := readMarks(l.db)
-	if err != nil {
-		return nil, fmt.Errorf("read unsent records: %w", err)
-	}
-	out, err := l.messages(ctx, m.taken+1, 1<<62, limit)
-	if err == nil && len(out) == 0 && m.replay != 0 {
-		out, err = l.messages(ctx, m.replay, m.replayEnd, limit)
-	}
+func (l *Ledger) Unsent(_ context.Context, limit int) (out []session.Message, err error) {
+	err = l.read(func(db *sql.DB) error {
+		m, err := readMarks(db)
+		if err != nil {
+			return err
+		}
+		out, err = messages(db, m.taken+1, 1<<62, limit)
+		if err == nil && len(out) == 0 && m.replay != 0 {
+			out, err = messages(db, m.replay, m.replayEnd, limit)
+		}
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read unsent records: %w", err)
 	}
 	return out, nil
 }
 
-func (l *Ledger) messages(ctx context.Context, from, to uint64, limit int) ([]session.Message, error) {
-	l.mu.Lock()
-	id, base := l.id, l.base
-	l.mu.Unlock()
-	rows, err := l.db.QueryContext(ctx, "SELECT no, body FROM record WHERE no BETWEEN ? AND ? ORDER BY no LIMIT ?", max(from, base+1), to, limit)
+func messages(db *sql.DB, from, to uint64, limit int) ([]session.Message, error) {
+	rows, err := db.Query(`SELECT no, body, id, base FROM record, (SELECT id, base FROM ledger ORDER BY base DESC LIMIT 1)
+		WHERE no BETWEEN max(?, base + 1) AND ? ORDER BY no LIMIT ?`, from, to, limit)
 	if err != nil {
 		return nil, err
 	}
 	var out []session.Message
+	var base uint64
 	for rows.Next() {
-		m := session.Message{Ledger: id}
-		if err := rows.Scan(&m.Seq, &m.Record); err != nil {
+		var m session.Message
+		if err := rows.Scan(&m.Seq, &m.Record, &m.Ledger, &base); err != nil {
 			rows.Close()
 			return nil, err
 		}
@@ -119,16 +121,18 @@ func (l *Ledger) messages(ctx context.Context, from, to uint64, limit int) ([]se
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return nil, err
 	}
-	return out, l.advise(out, base)
+	return out, advise(db, out, base)
 }
 
 // Last returns the newest records of the ledger, up to n, oldest first.
-func (l *Ledger) Last(ctx context.Context, n uint64) ([]session.Message, error) {
-	end, _, err := lastRecord(l.db)
-	if err != nil {
-		return nil, fmt.Errorf("read newest records: %w", err)
-	}
-	out, err := l.messages(ctx, end-min(end, n)+1, end, int(n))
+func (l *Ledger) Last(_ context.Context, n uint64) (out []session.Message, err error) {
+	err = l.read(func(db *sql.DB) error {
+		end, _, err := lastRecord(db)
+		if err == nil {
+			out, err = messages(db, end-min(end, n)+1, end, int(n))
+		}
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read newest records: %w", err)
 	}

@@ -91,6 +91,12 @@ func TestPowerChild(t *testing.T) {
 		fmt.Println(ledgerHolds(dir, promised))
 	case "check list":
 		fmt.Println(listHolds(dir, promised))
+	case "damage":
+		fmt.Println(oneLine(damagedLedger(filepath.Join(dir, "ledger.db"))))
+	case "replace":
+		fmt.Println(oneLine(replaceUntilDark(dir)))
+	case "check replaced":
+		fmt.Println(oneLine(replacedHolds(dir)))
 	case "broken":
 		fmt.Println(oneLine(workOnBrokenDisk(dir, args)))
 	case "check broken":

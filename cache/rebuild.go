@@ -9,8 +9,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/mattn/go-sqlite3"
-
 	"badged/session"
 )
 
@@ -41,13 +39,9 @@ func (l *List) mind(err error) error {
 }
 
 // damage tells a file that is at fault, or a disk that cannot read it back, from
-// everything else: https://sqlite.org/rescode.html.
+// everything else.
 func damage(err error) bool {
-	if errors.Is(unfit(err), errUnfit) {
-		return true
-	}
-	var e sqlite3.Error
-	return errors.As(err, &e) && (e.ExtendedCode == sqlite3.ErrIoErrRead || e.ExtendedCode == sqlite3.ErrIoErrShortRead)
+	return errors.Is(unfit(err), errUnfit) || unreadable(err)
 }
 
 // Damaged is why the file in use needs Rebuild, nil while it is not known to.

@@ -158,6 +158,11 @@ func checkLedger(db *sql.DB, size int64) error {
 			return err
 		}
 	}
+	return lastFollow(db)
+}
+
+// lastFollow looks at the last records, whether each has the hash of the one before.
+func lastFollow(db *sql.DB) error {
 	rows, err := db.Query("SELECT no, body FROM record WHERE no > (SELECT max(no) FROM record) - ? ORDER BY no", maxCheck)
 	if err != nil {
 		return err

@@ -55,7 +55,11 @@ func (l *Ledger) room() error {
 	if err := l.reserve.ensure(); err != nil {
 		return fmt.Errorf("%w: the disk of %s has no reserve of %d MiB: make room: %w", session.ErrFull, l.path, l.opts.Reserve>>20, err)
 	}
-	used, err := usedBytes(l.db)
+	var used int64
+	err := l.read(func(db *sql.DB) (err error) {
+		used, err = usedBytes(db)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("size of ledger: %w", err)
 	}

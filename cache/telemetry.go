@@ -39,21 +39,27 @@ func (l *Ledger) ring(tx *sql.Tx, entries []session.Telemetry) error {
 
 // NextTelemetry returns the oldest entries of the ring, up to limit. Of the
 // message only Seq, the place in the ring, and Record are set.
-func (l *Ledger) NextTelemetry(ctx context.Context, limit int) ([]session.Message, error) {
-	rows, err := l.db.QueryContext(ctx, "SELECT no, body FROM telemetry ORDER BY no LIMIT ?", limit)
+func (l *Ledger) NextTelemetry(_ context.Context, limit int) (out []session.Message, err error) {
+	err = l.read(func(db *sql.DB) error {
+		out = nil
+		rows, err := db.Query("SELECT no, body FROM telemetry ORDER BY no LIMIT ?", limit)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var m session.Message
+			if err := rows.Scan(&m.Seq, &m.Record); err != nil {
+				return err
+			}
+			out = append(out, m)
+		}
+		return rows.Err()
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read telemetry: %w", err)
 	}
-	defer rows.Close()
-	var out []session.Message
-	for rows.Next() {
-		var m session.Message
-		if err := rows.Scan(&m.Seq, &m.Record); err != nil {
-			return nil, fmt.Errorf("read telemetry: %w", err)
-		}
-		out = append(out, m)
-	}
-	return out, rows.Err()
+	return out, nil
 }
 
 // DropTelemetry removes the entries up to and including upTo from the ring:
@@ -68,7 +74,9 @@ func (l *Ledger) DropTelemetry(_ context.Context, upTo uint64) error {
 // HighestHead is the highest (epoch, version) that RaiseHead was told of the
 // list, zeros if none.
 func (l *Ledger) HighestHead(ctx context.Context, list string) (epoch, version uint64, err error) {
-	err = l.db.QueryRowContext(ctx, "SELECT epoch, version FROM head WHERE list = ?", list).Scan(&epoch, &version)
+	err = l.read(func(db *sql.DB) error {
+		return db.QueryRowContext(ctx, "SELECT epoch, version FROM head WHERE list = ?", list).Scan(&epoch, &version)
+	})
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, 0, nil
 	}
@@ -116,7 +124,11 @@ func putKeySet(tx *sql.Tx, list string, message []byte) error {
 
 // Floor is the last good time that SetFloor was told, the zero time if none.
 func (l *Ledger) Floor(context.Context) (time.Time, error) {
-	ms, err := mark(l.db, markFloor)
+	var ms uint64
+	err := l.read(func(db *sql.DB) (err error) {
+		ms, err = mark(db, markFloor)
+		return err
+	})
 	if ms == 0 || err != nil {
 		return time.Time{}, err
 	}
