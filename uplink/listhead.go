@@ -29,9 +29,6 @@ func (s *listSync) newHead(ctx context.Context, payload []byte) error {
 	if !same {
 		s.noDeltas, s.noWhole, s.retryAt, s.failures = false, false, time.Time{}, 0
 	}
-	if s.inForce.Version > 0 && h.At().Compare(s.inForce) == 0 && h.IssuedAt.After(s.inForce.IssuedAt) {
-		return s.refresh(ctx, h.At())
-	}
 	return s.plan(ctx)
 }
 

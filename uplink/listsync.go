@@ -182,6 +182,8 @@ func (s *listSync) plan(ctx context.Context) error {
 	case s.head.Version == 0 && s.highest.Compare(s.inForce) > 0:
 		s.state.State = "incomplete" // a head was seen that the broker has forgotten, or not sent yet
 		return nil
+	case s.head.At().Compare(s.inForce) == 0 && s.head.IssuedAt.After(s.inForce.IssuedAt):
+		return s.refresh(ctx, s.head.At()) // it may have come while the version was fetched
 	case s.head.Version == 0 || s.head.At().Compare(s.inForce) == 0:
 		s.state.State, s.failures = "current", 0
 		return s.leave(ctx)

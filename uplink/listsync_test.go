@@ -340,6 +340,19 @@ func TestALaterIssueRefreshes(t *testing.T) {
 	}
 }
 
+func TestALaterIssueThatComesWhileTheVersionIsFetched(t *testing.T) {
+	a, b := newAir(t), filled(10, 4)
+	a.put(b)
+	a.deliver(3)
+	b.issued = b.issued.Add(24 * time.Hour)
+	a.publish(b.topics.Head(), b.signed(t))
+	a.pass(0)
+	a.want(b)
+	if v, _ := a.memory.inForce(); !v.IssuedAt.Equal(b.issued) {
+		t.Errorf("issuedAt: got %v, want %v", v.IssuedAt, b.issued)
+	}
+}
+
 func TestABrokenDiskStopsNothingForGood(t *testing.T) {
 	a, b := newAir(t), filled(10, 4)
 	a.memory.fail = errors.New("disk is full")
