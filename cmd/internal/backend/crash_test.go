@@ -148,6 +148,11 @@ func (w *town) converge() {
 	if n != w.v.Count {
 		w.t.Fatalf("after %s: got %d badges on the broker, want %d", w.v.What, n, w.v.Count)
 	}
+	defer func() {
+		if w.t.Failed() {
+			w.t.Logf("gateway: %+v", w.client.client.State())
+		}
+	}()
 	until(w.t, "the gateway has the version "+fmt.Sprint(h.Epoch, ".", h.Version), func() bool {
 		v, err := w.client.list.InForce(w.t.Context())
 		return err == nil && v == h.At()

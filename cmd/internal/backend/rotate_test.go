@@ -166,12 +166,17 @@ func TestRotateReachesEveryGatewayWithoutARefusal(t *testing.T) {
 	}
 }
 
-func open(t *testing.T, dir string, b backend.BrokerOpts, key jose.JSONWebKey) *backend.Publisher {
+// open opens the folder, as soon as it is free: a process that was just forked
+// holds all that this one had locked until it becomes another program.
+func open(t *testing.T, dir string, b backend.BrokerOpts, key jose.JSONWebKey) (p *backend.Publisher) {
 	t.Helper()
-	p, err := backend.OpenPublisher(dir, "desk", b, key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	until(t, "the folder is free", func() (free bool) {
+		var err error
+		if p, err = backend.OpenPublisher(dir, "desk", b, key); err != nil && !errors.Is(err, backend.ErrInUse) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
 	p.Settle = settle
 	t.Cleanup(func() { p.Close() })
 	return p
