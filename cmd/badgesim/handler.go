@@ -26,6 +26,8 @@ func (w *world) handler() http.Handler {
 	mux.Handle("POST /v1/load", control.Call(w.load))
 	mux.Handle("POST /v1/plug", control.Call(w.plug))
 	mux.Handle("POST /v1/fault", control.Call(w.fault))
+	mux.Handle("POST /v1/clock", control.Call(w.setClock))
+	mux.Handle("GET /v1/history", control.Call(func(context.Context, done) ([]control.Change, error) { return w.told(), nil }))
 	mux.Handle("GET /v1/state", control.Call(func(context.Context, done) (control.World, error) { return w.state(), nil }))
 	return mux
 }
@@ -48,9 +50,13 @@ func (w *world) tap(ctx context.Context, t control.Tap) (done, error) {
 	if t.ForMs > 0 {
 		hold = time.Duration(t.ForMs) * time.Millisecond
 	}
-	for _, c := range cards {
+	for i, c := range cards {
+		w.noteCard(control.ChangePut, t.Reader, t.Cards[i].UID)
 		chip.Put(c)
-		defer chip.Remove(c)
+		defer func() {
+			chip.Remove(c)
+			w.noteCard(control.ChangeRemoved, t.Reader, t.Cards[i].UID)
+		}()
 	}
 	select {
 	case <-ctx.Done():
@@ -71,6 +77,7 @@ func (w *world) load(_ context.Context, r control.Load) (done, error) {
 		return done{}, fmt.Errorf("%v W: want 0 to 100000", r.Watts)
 	}
 	m.watts = r.Watts
+	w.note(control.Change{What: control.ChangeLoad, Station: r.Station, Watts: r.Watts})
 	return done{}, nil
 }
 
@@ -86,6 +93,7 @@ func (w *world) plug(_ context.Context, r control.Plug) (done, error) {
 		return done{}, fmt.Errorf("station %s has no plug", r.Station)
 	}
 	m.plugged = r.On
+	w.note(control.Change{What: control.ChangePlug, Station: r.Station, On: r.On})
 	w.lines.Drive(m.station.Plug, r.On)
 	return done{}, nil
 }

@@ -25,7 +25,10 @@ type deskHardware struct {
 	spiListen  *net.UnixListener // or one that comes to us
 }
 
-var _ gateway.Hardware = (*deskHardware)(nil)
+var (
+	_ gateway.Hardware = (*deskHardware)(nil)
+	_ gateway.Timed    = (*deskHardware)(nil)
+)
 
 // Chip reaches the chip of a reader, anew if it was reached before.
 func (h *deskHardware) Chip(r config.Reader) (gateway.Chip, error) {

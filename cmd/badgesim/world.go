@@ -32,6 +32,7 @@ type world struct {
 	mu       sync.Mutex
 	machines map[string]*machine
 	moves    []control.RelayMove
+	history  []control.Change
 }
 
 // machine is what hangs on a station: a washer, or a car on a wallbox.
@@ -70,6 +71,7 @@ func (w *world) moved(line string, on bool) {
 	}
 	w.mu.Lock()
 	w.moves = append(w.moves, control.RelayMove{At: time.Now(), Station: station, On: on})
+	w.note(control.Change{What: control.ChangeRelay, Station: station, On: on})
 	w.mu.Unlock()
 	w.log.Info("relay moved", "station", station, "on", on)
 }
@@ -87,6 +89,9 @@ func (w *world) start(ctx context.Context, g *errgroup.Group, spiListen, spiConn
 		return err
 	}
 	if err := w.serveMeters(ctx, g); err != nil {
+		return err
+	}
+	if err := w.forgetClock(); err != nil {
 		return err
 	}
 	g.Go(func() error { return w.lines.serve(ctx, l) })

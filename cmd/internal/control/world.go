@@ -8,11 +8,13 @@ import (
 // WorldSocket is the door of the simulator's world, in the folder of the
 // gateway's own socket:
 //
-//	POST /v1/tap    Tap, answered when the cards have left
-//	POST /v1/load   Load
-//	POST /v1/plug   Plug
-//	POST /v1/fault  Fault
-//	GET  /v1/state  World
+//	POST /v1/tap      Tap, answered when the cards have left
+//	POST /v1/load     Load
+//	POST /v1/plug     Plug
+//	POST /v1/fault    Fault
+//	POST /v1/clock    Clock
+//	GET  /v1/state    World
+//	GET  /v1/history  []Change
 const WorldSocket = "world.sock"
 
 // WorldPath is where the world's door is, beside the gateway's.
@@ -75,4 +77,41 @@ type RelayMove struct {
 	At      time.Time `json:"at"`
 	Station string    `json:"station"`
 	On      bool      `json:"on"`
+}
+
+// Clock is what the board knows of the time from now on. Boot begins a new boot,
+// as a power cut does: a running gateway learns of that only when it is started
+// again. AheadMs is what its wall clock is ahead of this machine's; Source is who
+// has set it, "" for nobody yet.
+type Clock struct {
+	Boot    bool   `json:"boot,omitempty"`
+	AheadMs int64  `json:"aheadMs"`
+	Source  string `json:"source"`
+}
+
+// What can change in a world.
+const (
+	ChangeRelay   = "relay"
+	ChangeLoad    = "load"
+	ChangePlug    = "plug"
+	ChangePut     = "put"     // a card came into a field
+	ChangeRemoved = "removed" // and left it
+	ChangeClock   = "clock"
+	ChangeBoot    = "boot"
+)
+
+// Change is one thing that the world did or had done to it. AtUs is this
+// machine's CLOCK_BOOTTIME in microseconds, which no clock of a board's moves.
+type Change struct {
+	AtUs    int64   `json:"atUs"`
+	What    string  `json:"what"`
+	Station string  `json:"station,omitempty"`
+	On      bool    `json:"on,omitempty"`    // of a relay or a plug
+	Watts   float64 `json:"watts,omitempty"` // of a load
+	Wh      float64 `json:"wh,omitempty"`    // what the station's machine had drawn by then
+	Reader  string  `json:"reader,omitempty"`
+	UID     string  `json:"uid,omitempty"`
+	BootID  string  `json:"bootId,omitempty"` // of the boot that began
+	AheadMs int64   `json:"aheadMs,omitempty"`
+	Source  string  `json:"source,omitempty"`
 }

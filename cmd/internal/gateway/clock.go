@@ -39,6 +39,17 @@ func newClock() *clock {
 	return &clock{bootID: strings.ReplaceAll(id, "-", ""), up: uptime, wall: time.Now, source: kernelSource, floor: builtAfter}
 }
 
+// clockOf is the hardware's own clock, or else the kernel's.
+func clockOf(hw Hardware) *clock {
+	c := newClock()
+	if t, ok := hw.(Timed); ok {
+		if own, ok := t.Clock(); ok {
+			c.bootID, c.up, c.wall, c.source = own.BootID, own.Up, own.Wall, own.Source
+		}
+	}
+	return c
+}
+
 // Stamp is the time now. A clock that was synchronised once in this boot keeps
 // that quality: the kernel forgets its own flag after some nine hours without a
 // server, when the clock is still right to a second or so.

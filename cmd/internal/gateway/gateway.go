@@ -57,7 +57,7 @@ type gateway struct {
 // error means that it cannot work at all: another daemon has its databases, its
 // state folder cannot be written, a key file cannot be read.
 func Run(ctx context.Context, c config.Config, hw Hardware, log *slog.Logger) error {
-	return runWith(ctx, c, hw, log, newClock())
+	return runWith(ctx, c, hw, log, clockOf(hw))
 }
 
 // runWith is Run by another clock.

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"time"
+
 	"periph.io/x/conn/v3/gpio"
 	"periph.io/x/conn/v3/i2c"
 	"periph.io/x/conn/v3/spi"
@@ -26,6 +28,21 @@ type Hardware interface {
 	Display(bus string) (i2c.BusCloser, error)
 	// Examine says what board this is, and how the devices and lines are that c names.
 	Examine(c config.Config) []control.Check
+}
+
+// Timed is Hardware that brings a clock along; with other hardware the kernel's counts.
+type Timed interface {
+	// Clock is the board's clock; ok is false where it is the kernel's after all.
+	Clock() (c BoardClock, ok bool)
+}
+
+// BoardClock is what a board knows of the time. Its functions may be called from
+// any goroutine.
+type BoardClock struct {
+	BootID string               // random for each boot
+	Up     func() time.Duration // since that boot; it never steps
+	Wall   func() time.Time
+	Source func() string // who has set Wall in this boot, "" for nobody yet
 }
 
 // Chip is the wires to an MFRC522.

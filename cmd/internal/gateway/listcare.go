@@ -38,13 +38,13 @@ func (g *gateway) loadAge() {
 	if err != nil {
 		g.log.Warn("age of the list not read", "err", err)
 	}
-	g.headAt.Store(int64(uptime() - ran))
+	g.headAt.Store(int64(g.clock.up() - ran))
 }
 
 // saveAge is for a board that never learns the time: only its own running tells it
 // that the list is old.
 func (g *gateway) saveAge(ctx context.Context) {
-	if err := g.list.SetRan(ctx, uptime()-time.Duration(g.headAt.Load())); err != nil {
+	if err := g.list.SetRan(ctx, g.clock.up()-time.Duration(g.headAt.Load())); err != nil {
 		g.log.Warn("age of the list not kept", "err", err)
 	}
 }

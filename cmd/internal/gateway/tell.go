@@ -111,11 +111,11 @@ func (g *gateway) listEvent(e uplink.ListEvent) {
 	g.ctl.Report("ListChange", listChange{e.Kind, e.List.Epoch, e.List.Version, e.List.Count, text})
 	switch e.Kind {
 	case uplink.ListApplied:
-		g.headAt.Store(int64(uptime()))
+		g.headAt.Store(int64(g.clock.up()))
 		g.faults.set("list file", "")
 		g.ctl.ListChanged()
 	case uplink.ListRefreshed:
-		g.headAt.Store(int64(uptime()))
+		g.headAt.Store(int64(g.clock.up()))
 	}
 }
 
