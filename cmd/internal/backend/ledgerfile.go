@@ -17,6 +17,7 @@ import (
 
 	"github.com/gowebpki/jcs"
 
+	"badged/cmd/internal/durable"
 	"badged/uplink"
 )
 
@@ -58,14 +59,14 @@ func newLedger(gateway, ledger string, f *os.File) *ledgerFile {
 
 func createLedger(dir, gateway, ledger string) (*ledgerFile, error) {
 	path := ledgerPath(dir, gateway, ledger)
-	if err := makeDir(filepath.Dir(path)); err != nil {
+	if err := durable.MakeDir(filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
+	if err := durable.SyncDir(filepath.Dir(path)); err != nil {
 		return nil, errors.Join(fmt.Errorf("open ledger: %w", err), f.Close())
 	}
 	info, err := f.Stat()

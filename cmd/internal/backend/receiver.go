@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"badged/cmd/internal/durable"
 	"badged/uplink"
 )
 
@@ -84,7 +85,7 @@ func clientID(dir string) (string, error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		b = []byte("badgectl-events-" + rand.Text()[:8])
-		err = writeFile(path, b, 0o600)
+		err = durable.WriteFile(path, b, 0o600)
 	}
 	if err != nil {
 		return "", fmt.Errorf("open store: %w", err)

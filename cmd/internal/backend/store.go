@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"badged/cmd/internal/durable"
 	"badged/session"
 	"badged/uplink"
 )
@@ -53,7 +54,7 @@ func openStore(dir, list string) (*store, error) {
 		return nil, err
 	}
 	s.lock = l
-	if err := sweep(s.dir); err != nil {
+	if err := durable.Sweep(s.dir); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store: %w", err), l.Close())
 	}
 	if err := readJSON(s.path("head.json"), &s.saved); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -98,7 +99,7 @@ func (s *store) piece(topic string) ([]byte, error) {
 
 func (s *store) put(epoch uint64, topic string, payload []byte) error {
 	defer s.reach("piece stored")
-	return writeFile(s.path(s.name(epoch, topic)), payload, 0o600)
+	return durable.WriteFile(s.path(s.name(epoch, topic)), payload, 0o600)
 }
 
 // commit makes what was put the list.

@@ -14,6 +14,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -54,7 +55,7 @@ type Config struct {
 	Stations    []Station
 	Panel       Panel
 
-	lines index // where each key stands in File
+	lines Index // where each key stands in File
 }
 
 // Broker is the MQTT broker and how to get in.
@@ -76,8 +77,13 @@ type List struct {
 	Name   string
 	Keys   string // file with a JWK Set
 	Roots  string // file with a JWK Set: who may replace Keys and CommandKeys; "" for nobody
+	Head   Head
 	MaxAge time.Duration
 }
+
+// Head is the highest head of the list that was known when the config was made;
+// the zero value is none.
+type Head struct{ Epoch, Version uint64 }
 
 // Reader is one MFRC522.
 type Reader struct {
@@ -140,9 +146,9 @@ func Parse(r io.Reader, path string) (Config, error) {
 	}
 	var raw file
 	if err := toml.NewDecoder(bytes.NewReader(doc)).DisallowUnknownFields().Decode(&raw); err != nil {
-		return Config{}, &Error{path, decodeProblems(err)}
+		return Config{}, &Error{path, DecodeProblems(err)}
 	}
-	p := &problems{ix: indexLines(doc)}
+	p := &problems{ix: IndexLines(doc)}
 	p.spelling()
 	dir, err := folder(path)
 	if err != nil {
@@ -152,6 +158,11 @@ func Parse(r io.Reader, path string) (Config, error) {
 	c.File, c.lines = path, p.ix
 	c.check(p)
 	return c, p.err(path)
+}
+
+// Problem is one of this config, at the line of its key.
+func (c Config) Problem(key, format string, args ...any) Problem {
+	return Problem{c.lines.Line(key), key, fmt.Sprintf(format, args...)}
 }
 
 // config fills in defaults and checks each value by itself.
@@ -172,6 +183,7 @@ func (f *file) config(p *problems, dir string) Config {
 			Name:   p.id("list.name", f.List.Name),
 			Keys:   beside(dir, p.need("list.keys", f.List.Keys, `a file with a JWK Set, such as "list-keys.jwks"`)),
 			Roots:  beside(dir, f.List.RootKeys),
+			Head:   p.head("list.head", f.List.Head),
 			MaxAge: p.longer("list.max_age", f.List.MaxAge.or(30*24*time.Hour), time.Minute),
 		},
 		CommandKeys: beside(dir, f.Commands.Keys),
@@ -329,6 +341,21 @@ func (p *problems) id(key, value string) string {
 		p.add(key, "%q: want 1 to 64 of a-z, 0-9 and -", value)
 	}
 	return value
+}
+
+// head reads the form EPOCH.VERSION, which list show prints.
+func (p *problems) head(key, value string) (h Head) {
+	if value == "" {
+		return h
+	}
+	epoch, version, _ := strings.Cut(value, ".")
+	var err, err2 error
+	h.Epoch, err = strconv.ParseUint(epoch, 10, 63)
+	h.Version, err2 = strconv.ParseUint(version, 10, 63)
+	if err != nil || err2 != nil || h.Epoch == 0 || h.Version == 0 {
+		p.add(key, `%q: want epoch and version of the list's head, such as "1.118", as badgectl list show prints them`, value)
+	}
+	return h
 }
 
 // longer refuses a duration below the least that makes sense.

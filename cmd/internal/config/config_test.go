@@ -54,7 +54,7 @@ func TestReferenceNamesEveryKeyWithItsDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := regexp.MustCompile(`(?m)^# ([a-z_]+ = )`).ReplaceAllString(reference(t), "$1")
-	for _, optional := range []string{"site_key", "password_file", "run_time", "display"} { // absent by default
+	for _, optional := range []string{"site_key", "password_file", "run_time", "display", "head"} { // absent by default
 		all = regexp.MustCompile(`(?m)^`+optional+` = .*$`).ReplaceAllString(all, "")
 	}
 	spelled, err := Parse(strings.NewReader(all), "x.toml")
@@ -98,6 +98,7 @@ func TestWrongConfigs(t *testing.T) {
 		{"device without its folder", `spi = "/dev/spidev0.0"`, `spi = "spidev0.0"`, "spi =", "reader[0].spi", "/dev/spidev0.0"},
 		{"password in the URL", `tls://broker`, `tls://bob:secret@broker`, "bob", "broker.url", "password_file"},
 		{"list that is always too old", `max_age = "30d"`, `max_age = "0s"`, "max_age", "list.max_age", "at least"},
+		{"head without epoch", `max_age = "30d"`, `head = "118"`, "head =", "list.head", "1.118"},
 		{"meter without port", `address = "192.0.2.7:502"`, `address = "192.0.2.7"`, "address", "station[1].meter.address", "host and port"},
 		{"window longer than all", `idle_for = "8m"`, `idle_for = "7h"`, "idle_for", "station[0].idle_for", "max_duration"},
 		{"washer with a plug", `door_release = "10m"`, "door_release = \"10m\"\nplug = \"GPIO26\"", "plug", "station[0].plug", "no plug"},

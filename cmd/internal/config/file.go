@@ -47,6 +47,7 @@ type listTable struct {
 	Name     string   `toml:"name"`
 	Keys     string   `toml:"keys"`
 	RootKeys string   `toml:"root_keys"`
+	Head     string   `toml:"head"`
 	MaxAge   duration `toml:"max_age"`
 }
 

@@ -32,8 +32,8 @@ func (e *Error) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// decodeProblems turns the TOML library's errors into ours.
-func decodeProblems(err error) []Problem {
+// DecodeProblems turns the TOML library's errors into ours.
+func DecodeProblems(err error) []Problem {
 	var strict *toml.StrictMissingError
 	if errors.As(err, &strict) {
 		var out []Problem
@@ -56,13 +56,19 @@ func decodeProblems(err error) []Problem {
 	return []Problem{{0, "file", err.Error()}}
 }
 
-// index knows the line of each key of a TOML document.
-type index map[string]int
+// Index knows the line of each key of a TOML document.
+type Index map[string]int
 
-// indexLines walks the document once more for the positions that decoding into
-// structs loses. The document has been decoded before, so it parses.
-func indexLines(doc []byte) index {
-	ix := index{}
+// IndexLines walks a document for the positions that decoding into structs loses.
+// It ends where the document is no TOML.
+func IndexLines(doc []byte) Index {
+	ix := Index{}
+	walk(doc, func(key string, line int, _ *unstable.Node) { ix[key] = line })
+	return ix
+}
+
+// walk visits every table and every key, dotted and with its line.
+func walk(doc []byte, visit func(key string, line int, e *unstable.Node)) {
 	tables := map[string]int{} // how many tables each array has so far
 	var p unstable.Parser
 	p.Reset(doc)
@@ -75,18 +81,17 @@ func indexLines(doc []byte) index {
 			n := tables[key]
 			tables[key] = n + 1
 			at = fmt.Sprintf("%s[%d]", key, n)
-			ix[at] = line
+			visit(at, line, e)
 		case unstable.Table:
 			at = key
-			ix[at] = line
+			visit(at, line, e)
 		case unstable.KeyValue:
 			if at != "" {
 				key = at + "." + key
 			}
-			ix[key] = line
+			visit(key, line, e)
 		}
 	}
-	return ix
 }
 
 // keyOf joins a key, putting the current index behind each part that is an array of tables.
@@ -108,8 +113,8 @@ func keyOf(p *unstable.Parser, e *unstable.Node, tables map[string]int) (string,
 	return key, line
 }
 
-// line finds the line of key, or of the nearest table around it.
-func (ix index) line(key string) int {
+// Line finds the line of key, or of the nearest table around it; 0 if there is none.
+func (ix Index) Line(key string) int {
 	for {
 		if n, ok := ix[key]; ok {
 			return n
@@ -124,12 +129,12 @@ func (ix index) line(key string) int {
 
 // problems collects what is wrong while a config is read.
 type problems struct {
-	ix   index
+	ix   Index
 	list []Problem
 }
 
 func (p *problems) add(key, format string, args ...any) {
-	p.list = append(p.list, Problem{p.ix.line(key), key, fmt.Sprintf(format, args...)})
+	p.list = append(p.list, Problem{p.ix.Line(key), key, fmt.Sprintf(format, args...)})
 }
 
 // err is an *Error with all problems in the order of their lines, or nil.

@@ -89,6 +89,9 @@ func (g *gateway) open() error {
 		return err
 	}
 	g.ledger = ledger
+	if err := g.raiseHead(); err != nil {
+		return errors.Join(err, ledger.Close())
+	}
 	if floor, err := ledger.Floor(context.Background()); err == nil {
 		g.clock.setFloor(floor)
 	}
@@ -104,6 +107,20 @@ func (g *gateway) open() error {
 			g.log.Error("database replaced", "which", what, "why", lost)
 			g.faults.set(what+" replaced", lost)
 		}
+	}
+	return nil
+}
+
+// raiseHead keeps what provisioning knew of the list, so that a fresh card takes no
+// list that is older.
+func (g *gateway) raiseHead() error {
+	h := g.cfg.List.Head
+	if h == (config.Head{}) {
+		return nil
+	}
+	err := g.ledger.RaiseHead(context.Background(), session.ListVersion{List: g.cfg.List.Name, Epoch: h.Epoch, Version: h.Version})
+	if err != nil {
+		return fmt.Errorf("list.head: %w", err)
 	}
 	return nil
 }
