@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	_ "time/tzdata" // configs name zones, and offices may have no zone files
 
 	"github.com/alecthomas/kong"
 
@@ -41,6 +42,8 @@ type cli struct {
 	List    listCmd    `cmd:"" help:"Publish and check the list of badges."`
 	Events  eventsCmd  `cmd:"" help:"Receive, check and acknowledge billing records."`
 	Command commandCmd `cmd:"" help:"Send a gateway a signed command, and print its reply."`
+
+	Provision provisionCmd `cmd:"" help:"Make the file that turns a board into a gateway, and install it there."`
 
 	Tap   tapCmd   `cmd:"" help:"At the desk: hold a virtual card to a reader."`
 	Load  loadCmd  `cmd:"" help:"At the desk: let a machine draw power."`

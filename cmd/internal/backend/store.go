@@ -66,6 +66,16 @@ func openStore(dir, list string) (*store, error) {
 	return s, nil
 }
 
+// StoredHead is the newest version of a list in a publisher's folder, in the form
+// EPOCH.VERSION.
+func StoredHead(dir, list string) (string, error) {
+	var s saved
+	if err := readJSON(filepath.Join(dir, list, "head.json"), &s); err != nil {
+		return "", fmt.Errorf("newest version of list %s: %w", list, err)
+	}
+	return fmt.Sprintf("%d.%d", s.Head.Epoch, s.Head.Version), nil
+}
+
 func (s *store) path(name string) string { return filepath.Join(s.dir, name) }
 
 func (s *store) reach(step string) {

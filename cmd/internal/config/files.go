@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 )
 
 // File is a file that a config names.
@@ -16,9 +17,9 @@ type File struct {
 	check  func(path string) error
 }
 
-// Files lists the files that c names.
-func (c Config) Files() []File {
-	all := []File{
+// files are those that a config can name.
+func (c Config) files() []File {
+	return []File{
 		{"list.keys", c.List.Keys, false, keys("list keys")},
 		{"list.root_keys", c.List.Roots, false, c.rootsApart},
 		{"commands.keys", c.CommandKeys, false, keys("command keys")},
@@ -28,13 +29,16 @@ func (c Config) Files() []File {
 		{"broker.password_file", c.Broker.PasswordFile, true, nil},
 		{"gateway.site_key", c.SiteKey, true, siteKey},
 	}
-	var out []File
-	for _, f := range all {
-		if f.Path != "" {
-			out = append(out, f)
-		}
-	}
-	return out
+}
+
+// Files lists the files that c names.
+func (c Config) Files() []File {
+	return slices.DeleteFunc(c.files(), func(f File) bool { return f.Path == "" })
+}
+
+// NamesFile tells whether a key's value is the name of a file.
+func NamesFile(key string) bool {
+	return slices.ContainsFunc(Config{}.files(), func(f File) bool { return f.Key == key })
 }
 
 // Check looks at the files that c names. What is wrong comes back as an *Error;

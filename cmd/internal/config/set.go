@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
@@ -101,10 +100,10 @@ func literal(key, value string) (string, error) {
 		}
 		return value, nil
 	case reflect.String:
-		return quote(value)
+		return Quote(value), nil
 	}
 	if t == reflect.TypeFor[duration]() {
-		return quote(value)
+		return Quote(value), nil
 	}
 	return "", fmt.Errorf("%s: a table; want one of its keys", key)
 }
@@ -126,7 +125,7 @@ func fieldOf(t reflect.Type, name string) (reflect.Type, bool) {
 	return nil, false
 }
 
-func quote(s string) (string, error) {
-	b, err := toml.Marshal(map[string]string{"v": s})
-	return strings.TrimSpace(strings.TrimPrefix(string(b), "v = ")), err
+// Quote writes s as a TOML string in one line.
+func Quote(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`, "\t", `\t`).Replace(s) + `"`
 }

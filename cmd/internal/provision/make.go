@@ -1,0 +1,254 @@
+package provision
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"badged/cmd/internal/config"
+)
+
+// Maker makes provisioning files from what the gateways of a site have in common.
+type Maker struct {
+	// Template is a badged.toml; files that it names are beside it.
+	Template string
+	// Authority signs a certificate for every gateway that has none; nil for none.
+	Authority *Authority
+	// Head is the newest version of a list, as list.head has it, for gateways that
+	// have none; nil leaves it at that.
+	Head func(list string) (string, error)
+	Now  time.Time
+}
+
+// Order is what one gateway has for its own.
+type Order struct {
+	From string // where it stands, for people: gateways.csv:3
+	// Values are keys of badged.toml and what they are, over the template. Files
+	// among them are in Dir.
+	Values map[string]string
+	Dir    string
+	// Password goes to the file that broker.password_file names; "" for none.
+	Password string
+	Board    string // see Table
+	Replaces bool
+}
+
+// Made is a provisioning file that passes the checks of the board.
+type Made struct {
+	ID    string
+	Doc   []byte
+	Cert  []byte   // PEM, where the Authority signed one
+	Notes []string // what badged --check notes
+	site  string
+	posts []string // ids of the stations
+}
+
+// Names of files that are made here.
+const (
+	certName     = "gateway.pem"
+	keyName      = "gateway.key"
+	passwordName = "password"
+)
+
+// Make makes all files or none: every problem of every order comes back.
+func (m Maker) Make(orders []Order) ([]Made, error) {
+	var all []Made
+	var wrong error
+	ids, posts := map[string]string{}, map[string]string{}
+	for _, o := range orders {
+		made, err := m.make(o)
+		if err == nil {
+			err = errors.Join(once(ids, "gateway "+made.ID, o.From), oncePosts(posts, made, o.From))
+		}
+		if err != nil {
+			wrong = errors.Join(wrong, said(o.From, err))
+		}
+		all = append(all, made)
+	}
+	if wrong != nil {
+		return nil, wrong
+	}
+	return all, nil
+}
+
+// said puts where an order stands before what is wrong with it.
+func said(from string, err error) error {
+	if from == "" {
+		return err
+	}
+	return fmt.Errorf("%s: %w", from, err)
+}
+
+func once(seen map[string]string, what, from string) error {
+	if before, ok := seen[what]; ok {
+		return fmt.Errorf("%s is in %s already; want another", what, before)
+	}
+	seen[what] = from
+	return nil
+}
+
+// oncePosts wants the ids of stations to be unique in their site.
+func oncePosts(seen map[string]string, m Made, from string) (err error) {
+	for _, id := range m.posts {
+		err = errors.Join(err, once(seen, "station "+id+" of site "+m.site, from))
+	}
+	return err
+}
+
+// draft is a file on its way: the config, and the files that go with it.
+type draft struct {
+	doc   []byte
+	files map[string][]byte
+}
+
+func (d *draft) set(key, value string) (err error) {
+	d.doc, err = config.Set(d.doc, key, value)
+	return err
+}
+
+func (m Maker) make(o Order) (made Made, err error) {
+	doc, err := os.ReadFile(m.Template)
+	if err != nil {
+		return made, fmt.Errorf("template: %w", err)
+	}
+	d := &draft{doc: bytes.ReplaceAll(doc, []byte("\r\n"), []byte("\n")), files: map[string][]byte{}}
+	for _, key := range slices.Sorted(maps.Keys(o.Values)) {
+		if err := d.set(key, o.file(key)); err != nil {
+			return made, err
+		}
+	}
+	if made.Cert, err = m.secrets(d, o); err != nil {
+		return made, err
+	}
+	c, err := config.Parse(bytes.NewReader(d.doc), m.Template)
+	if err != nil {
+		return made, fmt.Errorf("template with the values of this gateway:\n%w", err)
+	}
+	if m.Head != nil && c.List.Head == (config.Head{}) {
+		head, err := m.Head(c.List.Name)
+		if err != nil {
+			return made, err
+		}
+		if err := d.set("list.head", head); err != nil {
+			return made, err
+		}
+	}
+	if err := d.collect(c); err != nil {
+		return made, err
+	}
+	made.ID, made.site, made.Doc = c.ID, c.Site, d.compose(o, m.Now)
+	for _, s := range c.Stations {
+		made.posts = append(made.posts, s.ID)
+	}
+	made.Notes, err = Check(made.Doc, FileName)
+	return made, err
+}
+
+// file is a value; one that names a file of the order's own says where it is.
+func (o Order) file(key string) string {
+	v := o.Values[key]
+	if config.NamesFile(key) && !filepath.IsAbs(v) {
+		if dir, err := filepath.Abs(o.Dir); err == nil {
+			return filepath.Join(dir, v)
+		}
+	}
+	return v
+}
+
+// secrets makes what the order leaves to be made: certificate, key, password.
+func (m Maker) secrets(d *draft, o Order) (cert []byte, err error) {
+	if o.Password != "" {
+		d.files[passwordName] = []byte(o.Password + "\n")
+		if err := d.set("broker.password_file", passwordName); err != nil {
+			return nil, err
+		}
+	}
+	if m.Authority == nil || o.Values["broker.cert"] != "" {
+		return nil, nil
+	}
+	// The template's own, if it has one, would be the same for all.
+	c, err := config.Parse(bytes.NewReader(d.doc), m.Template)
+	if c.ID == "" {
+		return nil, err
+	}
+	cert, key, err := m.Authority.issue(c.ID, m.Now)
+	if err != nil {
+		return nil, err
+	}
+	d.files[certName], d.files[keyName] = cert, key
+	return cert, errors.Join(d.set("broker.cert", certName), d.set("broker.key", keyName))
+}
+
+// collect reads the files that the config names and has it name them plainly.
+func (d *draft) collect(c config.Config) error {
+	var wrong error
+	from := map[string]string{}
+	for _, n := range c.Files() {
+		name := filepath.Base(n.Path)
+		if _, made := d.files[name]; made && from[name] == "" {
+			continue
+		}
+		if before := from[name]; before != "" && before != n.Path {
+			wrong = errors.Join(wrong, fmt.Errorf("%s: %s and %s have one name; want different ones", n.Key, before, n.Path))
+			continue
+		}
+		from[name] = n.Path
+		b, err := os.ReadFile(n.Path)
+		if err != nil {
+			wrong = errors.Join(wrong, fmt.Errorf("%s: %w", n.Key, err))
+			continue
+		}
+		d.files[name] = b
+		if err := d.set(n.Key, name); err != nil {
+			wrong = errors.Join(wrong, err)
+		}
+	}
+	return wrong
+}
+
+// compose writes the provisioning file.
+func (d *draft) compose(o Order, now time.Time) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%s\n", bytes.TrimRight(d.doc, "\n"))
+	fmt.Fprintf(&b, "\n# From here on: what the board needs beside its badged.toml. Secrets are among it: the\n# board takes this file off its boot partition once it has installed it.\n[provision]\nformat = %d\nmade = %q\n", format, now.UTC().Format(time.RFC3339))
+	if o.Board != "" {
+		fmt.Fprintf(&b, "board = %s\n", config.Quote(o.Board))
+	}
+	if o.Replaces {
+		b.WriteString("replaces = true\n")
+	}
+	b.WriteString("\n[provision.files]\n")
+	for _, name := range slices.Sorted(maps.Keys(d.files)) {
+		fmt.Fprintf(&b, "%s = %s\n", config.Quote(name), tomlText(string(d.files[name])))
+	}
+	return b.Bytes()
+}
+
+// tomlText writes lines as lines where they can stand as they are.
+func tomlText(s string) string {
+	if strings.Contains(s, "'''") || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' }) {
+		return config.Quote(s)
+	}
+	return "'''\n" + s + "'''"
+}
+
+// Check checks a provisioning file as a board does, files and all.
+func Check(doc []byte, name string) (notes []string, err error) {
+	f, err := Parse(doc, name)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "badged-provision-") // mode 0700
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	_, notes, err = f.stage(disk{}, dir, owners{})
+	return notes, err
+}
