@@ -73,6 +73,7 @@ type Client struct {
 	keys    *keyring
 	list    *listSync
 	forward *forwarder
+	busy    busy
 	poke    chan struct{}
 	lost    chan struct{} // the list's file was lost
 
@@ -97,7 +98,7 @@ func New(o Opts) (*Client, error) {
 	o = o.withDefaults()
 	c := &Client{o: o, topics: GatewayTopics(o.Gateway), poke: make(chan struct{}, 1), lost: make(chan struct{}, 1), keys: newKeyring(o)}
 	c.list = &listSync{topics: ListTopics(o.List), keys: c.keys, store: o.Store, ratchet: o.Ratchet, report: o.OnList, now: o.Now, patience: o.ListPatience}
-	c.forward = &forwarder{topics: c.topics, out: o.Outbox, log: o.Log, now: o.Now, refuse: c.refuseAck, first: o.AckTimeout}
+	c.forward = &forwarder{topics: c.topics, out: o.Outbox, log: o.Log, now: o.Now, refuse: c.refuseAck, first: o.AckTimeout, busy: &c.busy}
 	c.state.Since, c.state.List.State = o.Now(), "none"
 	return c, nil
 }
@@ -229,11 +230,18 @@ func (c *Client) refuseAck(err error) {
 
 // connection lives from one connect to the loss of it. Its error is never nil.
 func (c *Client) connection(ctx context.Context) (connected bool, err error) {
-	conn, err := Dial(ctx, c.o.Broker, c.o.Session)
+	var conn *Conn
+	err = c.busy.do("connect", func() (err error) {
+		conn, err = Dial(ctx, c.o.Broker, c.o.Session)
+		return err
+	})
 	if err != nil {
 		return false, err
 	}
-	defer conn.Close()
+	defer c.busy.do("disconnect", func() error {
+		conn.Close()
+		return nil
+	})
 	c.connected()
 	err = c.serve(ctx, conn)
 	if ctx.Err() != nil {
@@ -303,7 +311,8 @@ func (c *Client) dispatch(ctx context.Context, conn *Conn, in inbox) error {
 
 // follow feeds the list's way here with messages and time.
 func (c *Client) follow(ctx context.Context, conn *Conn, lists <-chan Incoming) error {
-	if err := c.list.connected(ctx, conn); err != nil {
+	work := func(f func() error) error { return c.busy.do("list", f) }
+	if err := work(func() error { return c.list.connected(ctx, conn) }); err != nil {
 		return err
 	}
 	for {
@@ -315,11 +324,11 @@ func (c *Client) follow(ctx context.Context, conn *Conn, lists <-chan Incoming) 
 			err = ctx.Err()
 		case m := <-lists:
 			m.Ack() // at once: it is retained, and may take long
-			err = c.list.message(ctx, m.Topic, m.Payload)
+			err = work(func() error { return c.list.message(ctx, m.Topic, m.Payload) })
 		case <-c.lost:
-			err = c.list.lost(ctx)
+			err = work(func() error { return c.list.lost(ctx) })
 		case <-t.C:
-			err = c.list.tick(ctx)
+			err = work(func() error { return c.list.tick(ctx) })
 		}
 		t.Stop()
 		if err != nil {

@@ -153,7 +153,10 @@ func (c *Client) obey(ctx context.Context, conn *Conn, commands <-chan Incoming)
 		case <-ctx.Done():
 			return ctx.Err()
 		case m := <-commands:
-			c.command(ctx, conn, m)
+			c.busy.do("commands", func() error {
+				c.command(ctx, conn, m)
+				return nil
+			})
 			m.Ack()
 		}
 	}

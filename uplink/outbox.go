@@ -50,6 +50,7 @@ type forwarder struct {
 	log    *slog.Logger
 	now    func() time.Time
 	refuse func(error) // an ack that was refused
+	busy   *busy       // of the client
 
 	first  time.Duration // how long the ack may stand still at first
 	stands time.Time     // since when it does
@@ -75,7 +76,11 @@ func (f *forwarder) run(ctx context.Context, conn *Conn, acks <-chan Incoming) e
 		f.stands = soon
 	}
 	for {
-		wait, err := f.send(ctx, conn)
+		var wait time.Duration
+		err := f.work(func() (err error) {
+			wait, err = f.send(ctx, conn)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -84,6 +89,8 @@ func (f *forwarder) run(ctx context.Context, conn *Conn, acks <-chan Incoming) e
 		}
 	}
 }
+
+func (f *forwarder) work(do func() error) error { return f.busy.do("ledger", do) }
 
 // forever stands for nothing being due.
 const forever = time.Duration(1<<63 - 1)
@@ -97,11 +104,11 @@ func (f *forwarder) idle(ctx context.Context, acks <-chan Incoming, wait time.Du
 	case <-ctx.Done():
 		return ctx.Err()
 	case m := <-acks:
-		return f.acknowledge(ctx, m)
+		return f.work(func() error { return f.acknowledge(ctx, m) })
 	case <-f.out.Changed():
 	case <-t.C:
 		if still <= wait {
-			return f.stoodStill(ctx)
+			return f.work(func() error { return f.stoodStill(ctx) })
 		}
 	}
 	return nil
