@@ -39,6 +39,9 @@ type Opts struct {
 	// Reopen closes the wires and opens them anew, for a bus whose device went away;
 	// nil if that cannot be. Run calls it as the last remedy, at most twice a second.
 	Reopen func() (Wires, error)
+	// Alive is called by Run at every turn, a few times a second at least, also while
+	// the chip is lost; it must not block. It may be nil.
+	Alive func()
 	// PlusATS asks cards with the SAK of a MIFARE Classic for their ATS too,
 	// which tells MIFARE Plus in security level 1; costs 6 ms a tap.
 	PlusATS bool
@@ -150,6 +153,9 @@ func (o *Opts) complete() error {
 	if o.Clock == nil {
 		o.Clock = newMachineClock()
 	}
+	if o.Alive == nil {
+		o.Alive = func() {}
+	}
 	if o.MaxSpeed < 100*physic.KiloHertz || o.MaxSpeed > 10*physic.MegaHertz {
 		return fmt.Errorf("SPI speed %v, want 100 kHz to 10 MHz", o.MaxSpeed)
 	}
@@ -171,6 +177,7 @@ func checkGain(dB int) error {
 // an event, not an error: Run goes on until it is back.
 func (d *Dev) Run(ctx context.Context, handle func(Event)) error {
 	for ctx.Err() == nil {
+		d.opts.Alive()
 		events, wait := d.cycle()
 		for _, e := range events {
 			handle(e)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"periph.io/x/conn/v3/physic"
@@ -27,6 +28,8 @@ type badgeReader struct {
 	missing time.Time         // since when they cannot be opened
 	mishaps map[string]mishap // faults that were repaired, by what helped
 
+	turned atomic.Int64 // uptime of the loop's last turn
+
 	mu     sync.Mutex
 	dev    *reader.Dev      // nil until the wires are open
 	err    error            // why they are not
@@ -42,6 +45,7 @@ const retryChip = time.Second
 func (r *badgeReader) run(ctx context.Context) error {
 	defer r.closeWires()
 	for ctx.Err() == nil {
+		r.turn()
 		dev, err := r.open()
 		r.note(dev, err)
 		if err != nil {
@@ -53,6 +57,8 @@ func (r *badgeReader) run(ctx context.Context) error {
 	return nil
 }
 
+func (r *badgeReader) turn() { r.turned.Store(int64(uptime())) }
+
 func (r *badgeReader) open() (*reader.Dev, error) {
 	w, err := r.wires()
 	if err != nil {
@@ -60,7 +66,8 @@ func (r *badgeReader) open() (*reader.Dev, error) {
 	}
 	return reader.New(w.Port, reader.Opts{
 		MaxSpeed: physic.Frequency(r.cfg.SpeedMHz * float64(physic.MegaHertz)),
-		GainDB:   r.cfg.GainDB, Poll: r.cfg.Poll, Reset: w.Reset, IRQ: w.IRQ, Reopen: r.wires, PlusATS: r.cfg.TellsPlus(),
+		GainDB:   r.cfg.GainDB, Poll: r.cfg.Poll, Reset: w.Reset, IRQ: w.IRQ, Reopen: r.wires,
+		PlusATS: r.cfg.TellsPlus(), Alive: r.turn,
 	})
 }
 
