@@ -42,7 +42,7 @@ func Adopt(names []string) (map[string]*Line, error) {
 			lines[l.name] = l
 			continue
 		}
-		errs = append(errs, l.Set(false), forget(l.name), l.Close())
+		errs = append(errs, l.Set(false), Forget(l.name), l.Close())
 	}
 	return lines, errors.Join(errs...)
 }
@@ -65,7 +65,9 @@ func Keep(name string, l *Line) (kept bool, err error) {
 	return kept, nil
 }
 
-func forget(name string) error {
+// Forget has systemd give up the descriptor that it keeps under name, if it has
+// one. Without systemd it does nothing.
+func Forget(name string) error {
 	_, err := notify("FDSTOREREMOVE=1\nFDNAME=" + name)
 	return err
 }

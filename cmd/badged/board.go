@@ -138,6 +138,13 @@ func (b *board) Output(w gateway.Wire, on bool) (station.Output, error) {
 	if ok {
 		return kept, nil
 	}
+	if w.Station != "" {
+		// A line that is taken anew has failed before: its old descriptor keeps the line
+		// busy, and would be adopted in place of the new one.
+		if err := station.Forget(name); err != nil {
+			return nil, err
+		}
+	}
 	line, err := b.chips.Output(w.Line, station.OutputOpts{ActiveLow: w.ActiveLow, On: on})
 	if err != nil || w.Station == "" {
 		return line, err

@@ -23,12 +23,13 @@ import (
 var version = "devel"
 
 type cli struct {
-	Config  string           `required:"" placeholder:"F" help:"Config file, such as /etc/badged/badged.toml."`
-	Check   bool             `help:"Check the config and say what is wrong, then exit."`
-	Examine bool             `help:"Look at config, files, board and network without starting, and print JSON: badgectl doctor asks for it."`
-	Socket  string           `placeholder:"PATH" help:"Control socket (default: $$BADGED_SOCKET or /run/badged/control.sock)."`
-	Verbose bool             `short:"v" help:"Log more."`
-	Version kong.VersionFlag `help:"Print the version."`
+	Config    string           `required:"" placeholder:"F" help:"Config file, such as /etc/badged/badged.toml."`
+	Check     bool             `help:"Check the config and say what is wrong, then exit."`
+	Examine   bool             `help:"Look at config, files, board and network without starting, and print JSON: badgectl doctor asks for it."`
+	RelaysOff string           `enum:",all,orphaned" default:"" placeholder:"WHICH" help:"Open the relays and exit, while no daemon runs: all, or orphaned: only if no daemon can come back, as the config cannot be used."`
+	Socket    string           `placeholder:"PATH" help:"Control socket (default: $$BADGED_SOCKET or /run/badged/control.sock)."`
+	Verbose   bool             `short:"v" help:"Log more."`
+	Version   kong.VersionFlag `help:"Print the version."`
 }
 
 const description = `The badge gateway's daemon.
@@ -51,6 +52,9 @@ func main() {
 
 // run is main without the process.
 func run(ctx context.Context, c cli, out, errOut io.Writer) error {
+	if c.RelaysOff != "" {
+		return relaysOff(c.Config, c.RelaysOff == "orphaned")
+	}
 	if c.Examine {
 		return examine(ctx, c.Config, out)
 	}
@@ -70,6 +74,9 @@ func run(ctx context.Context, c cli, out, errOut io.Writer) error {
 	board, err := openBoard(cfg, log)
 	if err != nil {
 		return err
+	}
+	if err := noteRelays(cfg); err != nil {
+		log.Warn("relays could stay on if the config went", "err", err)
 	}
 	return gateway.Run(ctx, cfg, board, log)
 }
