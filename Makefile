@@ -2,16 +2,17 @@
 # make test  every test
 # All other targets are for developers and packagers.
 
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+VERSION ?= $(shell sh debian/version)
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 LDFLAGS = -s -w -X main.version=$(VERSION)
 TAGS = osusergo,netgo,sqlite_omit_load_extension
-STATIC = CGO_ENABLED=1 GOOS=linux go build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS) -linkmode external -extldflags -static'
+# The version says which commit it is; go's own stamp would differ in a copy of the files.
+STATIC = CGO_ENABLED=1 GOOS=linux go build -trimpath -buildvcs=false -tags $(TAGS) -ldflags '$(LDFLAGS) -linkmode external -extldflags -static'
 PROGRAMS = ./cmd/badged ./cmd/badgectl
 
 export CGO_ENABLED = 1
 
-.PHONY: run test build check bench soak fuzz demo arm64 armhf armv6 install clean tools
+.PHONY: run test build check bench soak fuzz demo amd64 arm64 armhf armv6 deb install clean tools
 
 run: build
 	./bin/badgesim
@@ -47,6 +48,9 @@ fuzz:
 
 # The armv6 build runs on every 32-bit Pi: Debian's armhf libc needs ARMv7, so a
 # static build with the soft-float compiler is the one that a Pi 1 or Zero runs.
+amd64:
+	@sh .ci/need gcc
+	GOARCH=amd64 CC=gcc $(STATIC) -o bin/amd64/ $(PROGRAMS)
 arm64:
 	@sh .ci/need aarch64-linux-gnu-gcc
 	GOARCH=arm64 CC=aarch64-linux-gnu-gcc $(STATIC) -o bin/arm64/ $(PROGRAMS)
@@ -56,6 +60,11 @@ armhf:
 armv6:
 	@sh .ci/need arm-linux-gnueabi-gcc
 	GOARCH=arm GOARM=6 CC=arm-linux-gnueabi-gcc $(STATIC) -o bin/armv6/ $(PROGRAMS)
+
+# Debian packages for 64-bit boards, and for every 32-bit one.
+deb: arm64 armv6
+	sh debian/build arm64 bin/arm64 dist
+	sh debian/build armhf bin/armv6 dist
 
 install: build
 	install -D -m 755 -t $(DESTDIR)/usr/bin bin/badged bin/badgectl
