@@ -1,13 +1,18 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"badged/cmd/internal/backend"
+	"badged/cmd/internal/config"
 	"badged/session"
 	"badged/uplink"
 )
@@ -19,6 +24,7 @@ type listCmd struct {
 	Verify listVerifyCmd `cmd:"" help:"Check all of the list on the broker, as a gateway would."`
 	Watch  listWatchCmd  `cmd:"" help:"Sign the head daily, and send what the broker lost."`
 
+	Explain listExplainCmd `cmd:"" help:"Say what would happen to a badge, and why."`
 	Compact listCompactCmd `cmd:"" help:"Make a new snapshot, so that newcomers have less to fetch."`
 	Rotate  listRotateCmd  `cmd:"" help:"Make another key the one that signs the list, at every gateway, without a visit."`
 }
@@ -83,14 +89,49 @@ func rootKeygen(e *env, dir string) error {
 type checkFlags struct {
 	brokerFlags
 	List string `required:"" placeholder:"NAME" help:"Name of the list."`
-	Keys string `required:"" placeholder:"KEYS.jwks" help:"Who may sign it."`
+	trustFlags
+}
+
+// trustFlags say whom a gateway trusts.
+type trustFlags struct {
+	Keys  string `placeholder:"KEYS.jwks" help:"Who may sign it: what gateways pin."`
+	Roots string `placeholder:"ROOTS.jwks" help:"Root keys that gateways pin: who may replace those of --keys."`
+}
+
+// or takes from a gateway's config what no flag says.
+func (f trustFlags) or(c config.List) trustFlags {
+	if f.Keys == "" && f.Roots == "" {
+		return trustFlags{c.Keys, c.Roots}
+	}
+	return f
+}
+
+// keys are those that may sign the list now.
+func (f trustFlags) keys(ctx context.Context, b backend.BrokerOpts, list string) (keys jose.JSONWebKeySet, err error) {
+	if f.Keys == "" && f.Roots == "" {
+		return keys, errors.New("nobody to trust\nhint: --keys KEYS.jwks says who may sign the list, --roots ROOTS.jwks who may replace them")
+	}
+	if f.Keys != "" {
+		if keys, err = backend.ReadKeys(f.Keys); err != nil {
+			return keys, err
+		}
+	}
+	if f.Roots == "" {
+		return keys, nil
+	}
+	roots, err := backend.ReadKeys(f.Roots)
+	if err != nil {
+		return keys, err
+	}
+	keys, _, err = backend.KeysNow(ctx, b, list, keys, roots)
+	return keys, err
 }
 
 type listShowCmd struct{ checkFlags }
 
 // Run reads the head.
 func (c *listShowCmd) Run(e *env) error {
-	keys, err := backend.ReadKeys(c.Keys)
+	keys, err := c.keys(e.ctx, c.broker(), c.List)
 	if err != nil {
 		return err
 	}
@@ -110,7 +151,7 @@ type listVerifyCmd struct{ checkFlags }
 
 // Run fetches and checks everything.
 func (c *listVerifyCmd) Run(e *env) error {
-	keys, err := backend.ReadKeys(c.Keys)
+	keys, err := c.keys(e.ctx, c.broker(), c.List)
 	if err != nil {
 		return err
 	}

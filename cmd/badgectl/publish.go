@@ -79,9 +79,9 @@ type listPushCmd struct {
 
 // Run pushes, or shows what a push would do.
 func (c *listPushCmd) Run(e *env) error {
-	entries, err := c.read(e.in)
+	entries, err := readCSV(e.in, c.File)
 	if err != nil {
-		return fmt.Errorf("%s: %w", c.File, err)
+		return err
 	}
 	return c.with(e, func(p *backend.Publisher) error {
 		done, err := p.Push(e.ctx, entries, backend.PushOpts{DryRun: c.DryRun, Force: c.Force, NewEpoch: c.NewEpoch})
@@ -110,16 +110,21 @@ func hintOf(err error) error {
 	return fmt.Errorf("%w\nhint: %s", err, hint)
 }
 
-func (c *listPushCmd) read(in io.Reader) ([]session.Entry, error) {
-	if c.File == "-" {
-		return backend.ReadCSV(in)
+// readCSV reads the list in a file, or in the input for "-".
+func readCSV(in io.Reader, path string) ([]session.Entry, error) {
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in = f
 	}
-	f, err := os.Open(c.File)
+	entries, err := backend.ReadCSV(in)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	defer f.Close()
-	return backend.ReadCSV(f)
+	return entries, nil
 }
 
 // maxShown bounds the badges that a push shows of each kind.

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/go-jose/go-jose/v4"
@@ -102,4 +104,39 @@ func (l *link) pieces(ctx context.Context, h uplink.Head) (map[string][]byte, er
 		}
 	}
 	return all, nil
+}
+
+// KeysNow is who may sign the list, as a gateway sees it that pins keys and roots:
+// those of the broker's key set, if a root has signed one, with its sequence.
+func KeysNow(ctx context.Context, b BrokerOpts, list string, pinned, roots jose.JSONWebKeySet) (jose.JSONWebKeySet, uint64, error) {
+	l, err := connect(ctx, b, settle)
+	if err != nil {
+		return pinned, 0, err
+	}
+	defer l.Close()
+	topic := uplink.ListTopics(list).Keys()
+	found, err := l.fetch(ctx, topic)
+	if err != nil || found[topic] == nil {
+		return pinned, 0, err
+	}
+	set, err := uplink.ParseKeySet(found[topic], roots, list)
+	return set.ListKeys, set.Sequence, err
+}
+
+// Stored is the list in a publisher's folder as it was pushed last, without a
+// broker or a key.
+func Stored(dir, list string) (uplink.Head, []session.Entry, error) {
+	if _, err := os.Stat(filepath.Join(dir, list)); err != nil {
+		return uplink.Head{}, nil, fmt.Errorf("open store: %w", err) // rather than make one
+	}
+	s, err := openStore(dir, list)
+	if err != nil {
+		return uplink.Head{}, nil, err
+	}
+	defer s.lock.Close()
+	if s.saved.Head.Version == 0 {
+		return uplink.Head{}, nil, ErrNothing
+	}
+	m, err := s.load()
+	return s.saved.Head, sorted(m), err
 }
