@@ -1,8 +1,10 @@
 package cache
 
 import (
+	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"badged/session"
@@ -58,7 +60,7 @@ type advice struct {
 
 // advise fills in the messages' Time. base is of their ledger.
 func advise(db *sql.DB, messages []session.Message, base uint64) error {
-	boots := map[string][]anchor{}
+	boots := boots{}
 	for i := range messages {
 		m := &messages[i]
 		var r struct {
@@ -68,24 +70,21 @@ func advise(db *sql.DB, messages []session.Message, base uint64) error {
 		if err := json.Unmarshal(m.Record, &r); err != nil || r.At == nil {
 			continue // a record without a time has no advice
 		}
-		anchors, known := boots[r.At.BootID]
-		if !known {
-			var err error
-			if anchors, err = anchorsOf(db, r.At.BootID); err != nil {
-				return err
-			}
-			boots[r.At.BootID] = anchors
+		anchors, err := boots.of(db, r.At.BootID)
+		if err != nil {
+			return err
 		}
 		a := advice{Wall: format(r.At.Wall), Clock: r.At.Clock}
 		switch {
 		case len(anchors) > 0:
 			a = advice{Wall: format(nearest(anchors, r.At.Up).at(r.At.Up)), Clock: session.ClockSynced}
 		case r.At.Clock != session.ClockSynced && r.Carried == nil: // else its number says nothing about when it was made
-			if err := a.bound(db, *r.At, base+m.Seq); err != nil {
+			from, to, err := bounds(db, *r.At, base+m.Seq)
+			if err != nil {
 				return err
 			}
+			a.NotBefore, a.NotAfter = limit(from), limit(to)
 		}
-		var err error
 		if m.Time, err = json.Marshal(a); err != nil {
 			return err
 		}
@@ -93,20 +92,19 @@ func advise(db *sql.DB, messages []session.Message, base uint64) error {
 	return nil
 }
 
-// bound gives the bounds of record no, whose boot has no anchor: it was made after
-// the anchor before it, in a boot that began after that, and before the boot of the
-// anchor after it began. Bounds that exclude each other say that one of the clocks
-// was wrong, and nobody knows which: then there are none.
-func (a *advice) bound(db *sql.DB, at session.Stamp, no uint64) error {
-	before, err := anchorsWhere(db, "no = (SELECT max(no) FROM anchor WHERE no < ?)", no)
+// bounds are those of record no, whose boot has no anchor: it was made after the
+// anchor before it, in a boot that began after that, and before the boot of the
+// anchor after it began; zero is no bound. Bounds that exclude each other say that
+// one of the clocks was wrong, and nobody knows which: then there are none.
+func bounds(q queryer, at session.Stamp, no uint64) (from, to time.Time, err error) {
+	before, err := anchorsWhere(q, "no = (SELECT max(no) FROM anchor WHERE no < ?)", no)
 	if err != nil {
-		return err
+		return from, to, err
 	}
-	after, err := anchorsWhere(db, "boot = (SELECT boot FROM anchor WHERE no > ? ORDER BY no LIMIT 1)", no)
+	after, err := anchorsWhere(q, "boot = (SELECT boot FROM anchor WHERE no > ? ORDER BY no LIMIT 1)", no)
 	if err != nil {
-		return err
+		return from, to, err
 	}
-	var from, to time.Time
 	if len(before) > 0 {
 		from = before[0].wall.Add(at.Up)
 	}
@@ -114,18 +112,20 @@ func (a *advice) bound(db *sql.DB, at session.Stamp, no uint64) error {
 		to = nearest(after, 0).at(0)
 	}
 	if len(before) > 0 && len(after) > 0 && to.Before(from) {
-		return nil
+		return time.Time{}, time.Time{}, nil
 	}
-	if len(before) > 0 {
-		a.NotBefore = format(from)
-	}
-	if len(after) > 0 {
-		a.NotAfter = format(to)
-	}
-	return nil
+	return from, to, nil
 }
 
 func format(t time.Time) string { return t.UTC().Format(wallFormat) }
+
+// limit is a bound in words, "" of none.
+func limit(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return format(t)
+}
 
 // nearest chooses the anchor whose drift up to the moment is least, among those
 // that agree with the last: a clock that was stepped was wrong before.
@@ -142,25 +142,27 @@ func nearest(anchors []anchor, up time.Duration) anchor {
 }
 
 // LastAnchor is the last ClockAnchor of a boot that the ledger has; ok is false if
-// it has none.
-func (l *Ledger) LastAnchor(boot string) (at session.Stamp, ok bool, err error) {
-	var all []anchor
-	err = l.read(func(db *sql.DB) (err error) {
-		all, err = anchorsOf(db, boot)
+// it has none. Source is "ledger" where the record itself has gone.
+func (l *Ledger) LastAnchor(boot string) (last session.ClockAnchor, ok bool, err error) {
+	err = l.read(func(db *sql.DB) error {
+		all, err := anchorsWhere(db, "boot = ?", boot)
+		if ok = len(all) > 0; err != nil || !ok {
+			return err
+		}
+		a := all[len(all)-1]
+		last = session.ClockAnchor{At: session.Stamp{BootID: boot, Up: a.up, Wall: a.wall, Clock: session.ClockSynced}, Source: "ledger"}
+		err = db.QueryRow("SELECT body ->> '$.source', body ->> '$.why' FROM record WHERE no = ?", a.no).Scan(&last.Source, &last.Why)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
 		return err
 	})
-	if err != nil || len(all) == 0 {
-		return at, false, err
-	}
-	last := all[len(all)-1]
-	return session.Stamp{BootID: boot, Up: last.up, Wall: last.wall, Clock: session.ClockSynced}, true, nil
+	return last, ok, err
 }
 
-func anchorsOf(db *sql.DB, boot string) ([]anchor, error) { return anchorsWhere(db, "boot = ?", boot) }
-
 // anchorsWhere reads anchors in their order.
-func anchorsWhere(db *sql.DB, where string, args ...any) ([]anchor, error) {
-	rows, err := db.Query("SELECT no, boot, up, wall FROM anchor WHERE "+where+" ORDER BY no", args...)
+func anchorsWhere(q queryer, where string, args ...any) ([]anchor, error) {
+	rows, err := q.QueryContext(context.Background(), "SELECT no, boot, up, wall FROM anchor WHERE "+where+" ORDER BY no", args...)
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"time"
 
 	"badged/session"
 )
@@ -270,29 +269,6 @@ func (l *Ledger) States(context.Context) (states map[string][]byte, err error) {
 		return nil, fmt.Errorf("read states: %w", err)
 	}
 	return states, nil
-}
-
-// Prune removes records that the backend has committed and that are older than
-// retention by the wall clock in them, at most 1,000 in one commit, and says
-// whether there may be more. It stops at the first that is not so old; records
-// whose time is unknown go with the next that is known. The last record stays,
-// whatever its age.
-func (l *Ledger) Prune(_ context.Context, now time.Time, retention time.Duration) (more bool, err error) {
-	err = l.change("prune ledger", func(tx *sql.Tx) error {
-		res, err := tx.Exec(`WITH first AS (SELECT no, body ->> '$.at.wall' < ?1 AS old FROM
-				(SELECT no, body FROM record WHERE no <= (SELECT value FROM mark WHERE name = 'committed') ORDER BY no LIMIT 1000)
-				WHERE body ->> '$.at.clock' <> 'unknown')
-			DELETE FROM record WHERE no < (SELECT max(no) FROM record) AND no <= (SELECT max(no) FROM first WHERE old)
-				AND no < coalesce((SELECT min(no) FROM first WHERE NOT old), 1 << 62)`,
-			now.Add(-retention).UTC().Format(wallFormat))
-		if err != nil {
-			return err
-		}
-		n, err := res.RowsAffected()
-		more = n > 0
-		return err
-	})
-	return more && err == nil, err
 }
 
 // change runs f in one transaction, one at a time, on a full disk with the room of

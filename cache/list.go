@@ -209,6 +209,7 @@ func (l *List) reach(point string) {
 
 // queryer is a pool or a transaction.
 type queryer interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 

@@ -101,7 +101,7 @@ func (TransactionEvent) RecordType() string { return "TransactionEvent" }
 // that boot, sent or not.
 type ClockAnchor struct {
 	At     Stamp  `json:"at"`
-	Source string `json:"source"` // "kernel", "timesyncd"
+	Source string `json:"source"` // "kernel", "timesyncd", "chrony"; "ledger": known from earlier in this boot
 	Why    string `json:"why"`    // "first", "daily", "step"
 }
 

@@ -17,8 +17,10 @@ type clock struct {
 	bootID string
 	up     func() time.Duration // CLOCK_BOOTTIME
 	wall   func() time.Time
-	// source asks who has set the wall clock; "" is nobody yet.
+	// source looks who has set the wall clock; "" is nobody yet.
 	source func() string
+	// chrony asks the one that is not seen from here; see askChrony.
+	chrony func(context.Context) bool
 
 	mu    sync.Mutex
 	setBy string    // source's answer; once in this boot is enough: see Stamp
@@ -36,7 +38,8 @@ func newClock() *clock {
 		b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
 		id = strings.TrimSpace(string(b))
 	}
-	return &clock{bootID: strings.ReplaceAll(id, "-", ""), up: uptime, wall: time.Now, source: kernelSource, floor: builtAfter}
+	return &clock{bootID: strings.ReplaceAll(id, "-", ""), up: uptime, wall: time.Now, source: kernelSource, floor: builtAfter,
+		chrony: func(ctx context.Context) bool { return chronySynced(ctx, chronyAddr) }}
 }
 
 // clockOf is the hardware's own clock, or else the kernel's.
@@ -89,6 +92,22 @@ func (c *clock) settler() string {
 	return c.setBy
 }
 
+// setter notes who has set the wall clock in this boot, unless that is known.
+func (c *clock) setter(by string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.setBy == "" {
+		c.setBy = by
+	}
+}
+
+// askChrony waits for an answer, so it is not for Stamp.
+func (c *clock) askChrony(ctx context.Context) {
+	if c.Stamp().Clock != session.ClockSynced && c.chrony(ctx) {
+		c.setter("chrony")
+	}
+}
+
 // setFloor takes t for the last good time, unless it is before any build.
 func (c *clock) setFloor(t time.Time) {
 	if t.Before(builtAfter) {
@@ -126,6 +145,7 @@ func kernelSource() string {
 // Times of the ledger's ties to the wall clock.
 const (
 	anchorEvery = 24 * time.Hour
+	chronyEvery = 10 * time.Second // while nobody is known to have set the clock
 	floorEvery  = time.Hour
 	// stepped is more than a clock that runs at its rate can be off: beside it,
 	// 500 parts per million, the most that the kernel slews.
@@ -137,16 +157,21 @@ const (
 type timekeeper struct {
 	anchor  session.Stamp // the last one
 	floorAt time.Duration // Up at which the last good time was kept
+	askAt   time.Duration // Up at which chrony is to be asked
 }
 
 // newTimekeeper goes on from the last anchor of this boot that the ledger has: a
-// restart of the daemon is no first synchronisation.
+// restart of the daemon is no first synchronisation, and a clock that was set in
+// this boot is, whatever the kernel has forgotten since.
 func (g *gateway) newTimekeeper() *timekeeper {
-	last, _, err := g.ledger.LastAnchor(g.clock.bootID)
+	last, ok, err := g.ledger.LastAnchor(g.clock.bootID)
 	if err != nil {
 		g.log.Warn("ties to the clock not read", "err", err)
 	}
-	return &timekeeper{anchor: last}
+	if ok {
+		g.clock.setter(last.Source)
+	}
+	return &timekeeper{anchor: last.At}
 }
 
 // due is why an anchor is due, "" if none is; floor, whether the last good time
@@ -177,6 +202,10 @@ func (k *timekeeper) due(now session.Stamp) (why string, floor bool) {
 
 // keepTime looks at the clock once: see timekeeper.
 func (g *gateway) keepTime(ctx context.Context, k *timekeeper) {
+	if up := g.clock.up(); up >= k.askAt {
+		k.askAt = up + chronyEvery
+		g.clock.askChrony(ctx)
+	}
 	now := g.clock.Stamp()
 	why, floor := k.due(now)
 	if why != "" {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"testing"
@@ -16,6 +17,7 @@ type hands struct {
 	ahead  time.Duration
 	wall   time.Time // at zero
 	synced bool
+	chrony bool // set the clock, and only tells who asks
 }
 
 func (h *hands) up() time.Duration {
@@ -37,13 +39,20 @@ func (h *hands) sync(wall time.Time) {
 	h.wall, h.synced = wall.Add(-up), true
 }
 
+// asked is what chrony would say.
+func (h *hands) asked(context.Context) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.chrony
+}
+
 // boot returns the clock of a new boot, which knows the time or thinks it is 1970.
 func boot(id string, wall time.Time) (*clock, *hands) {
 	h := &hands{zero: time.Now(), ahead: 20 * time.Second, wall: wall.Add(-20 * time.Second), synced: !wall.IsZero()}
 	if wall.IsZero() {
 		h.wall = time.Unix(0, 0)
 	}
-	return &clock{bootID: id, floor: builtAfter, up: h.up,
+	return &clock{bootID: id, floor: builtAfter, up: h.up, chrony: h.asked,
 		wall: func() time.Time {
 			up := h.up()
 			h.mu.Lock()

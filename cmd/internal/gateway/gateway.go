@@ -44,6 +44,8 @@ type gateway struct {
 	visits  visits
 	desk    enrolment
 	faults  faults
+	keeper  *timekeeper // housekeep's own
+	ledgers string      // the last word on a ledger that was replaced; housekeep's own
 	buses   buses
 
 	stations string        // as they were when the status was last told; the controller's own
@@ -102,12 +104,12 @@ func (g *gateway) open() error {
 	if err := g.visits.load(filepath.Join(state, "cards")); err != nil {
 		g.log.Warn("kinds of cards not read", "err", err)
 	}
-	for what, lost := range map[string]string{"ledger": ledger.Recovered(), "list": g.list.Recovered()} {
-		if lost != "" {
-			g.log.Error("database replaced", "which", what, "why", lost)
-			g.faults.set(what+" replaced", lost)
-		}
+	g.keeper = g.newTimekeeper()
+	if lost := g.list.Recovered(); lost != "" {
+		g.log.Error("database replaced", "which", "list", "why", lost)
+		g.faults.set("list replaced", lost)
 	}
+	g.noteLedger()
 	return nil
 }
 

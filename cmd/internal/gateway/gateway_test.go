@@ -416,7 +416,7 @@ func TestListThatIsTooOldIsSaid(t *testing.T) {
 }
 
 // Damaged files at the start are put aside and said; taps go on.
-func TestDamagedDatabasesDoNotKeepTheDoorShut(t *testing.T) { // T9
+func TestT9_DamagedDatabasesDoNotKeepTheDoorShut(t *testing.T) {
 	h := newHouse(t, nowhere)
 	if err := os.MkdirAll(h.cfg.State, 0o700); err != nil {
 		t.Fatal(err)

@@ -22,21 +22,21 @@ const (
 func (g *gateway) housekeep(ctx context.Context) error {
 	tick := time.NewTicker(keepEvery)
 	defer tick.Stop()
-	keeper := g.newTimekeeper()
-	prune, check := uptime()+checkAfter, uptime()+checkAfter
+	prune, check := g.clock.up()+checkAfter, g.clock.up()+checkAfter
 	for {
-		g.keepTime(ctx, keeper)
+		g.keepTime(ctx, g.keeper)
 		g.panel.Show(session.Signal{Name: g.mood()})
 		if _, err := g.list.Tidy(ctx); err != nil && ctx.Err() == nil && g.list.Damaged() == nil {
 			g.log.Warn("list not tidied", "err", err)
 		}
 		g.mendList()
-		if now := uptime(); now >= prune {
+		g.noteLedger()
+		if now := g.clock.up(); now >= prune {
 			prune = now + pruneEvery
 			g.prune(ctx)
 			g.saveAge(ctx)
 		}
-		if now := uptime(); now >= check {
+		if now := g.clock.up(); now >= check {
 			check = now + checkEvery
 			g.checkStorage(ctx)
 		}
@@ -49,24 +49,19 @@ func (g *gateway) housekeep(ctx context.Context) error {
 }
 
 // prune forgets old records where the time is known: what is not known to be old
-// is not.
+// is not. At most a thousand go in an hour, far more than are made, so that a wrong
+// answer about the time does little harm before the right one comes.
 func (g *gateway) prune(ctx context.Context) {
 	at := g.clock.Stamp()
 	if at.Clock != session.ClockSynced {
 		return
 	}
-	for more := true; more && ctx.Err() == nil; {
-		var err error
-		if more, err = g.ledger.Prune(ctx, at.Wall, g.cfg.Retention); err != nil {
-			g.log.Warn("ledger not pruned", "err", err)
-			return
-		}
+	if _, err := g.ledger.Prune(ctx, at.Wall, g.cfg.Retention); err != nil {
+		g.log.Warn("ledger not pruned", "err", err)
 	}
 }
 
-// checkStorage reads both databases once. A damaged list is replaced at once; a
-// damaged ledger goes on as long as it can: what it holds is saved into a new one
-// at the next start.
+// checkStorage reads both databases once. What is damaged is replaced.
 func (g *gateway) checkStorage(ctx context.Context) {
 	g.readList(ctx)
 	err := g.ledger.Check(ctx)
@@ -75,10 +70,22 @@ func (g *gateway) checkStorage(ctx context.Context) {
 	}
 	text := ""
 	if err != nil {
-		text = err.Error() + ": restart badged when no session is running, it then repairs what it can; the card may be failing"
-		g.log.Error("database damaged", "which", "ledger", "err", err)
+		text = err.Error() + ": it cannot be read or replaced; the card may be failing"
+		g.log.Error("database not checked", "which", "ledger", "err", err)
 	}
 	g.faults.set("ledger file", text)
+}
+
+// noteLedger says that a damaged ledger was replaced, at the start or since: the
+// cache does that by itself, since no commit may wait for anybody.
+func (g *gateway) noteLedger() {
+	word := g.ledger.Recovered()
+	if word == g.ledgers {
+		return
+	}
+	g.ledgers = word
+	g.log.Error("database replaced", "which", "ledger", "why", word)
+	g.faults.set("ledger replaced", word+"; the card may be failing")
 }
 
 // mood is what the panel shows between signals.
