@@ -35,6 +35,9 @@ const (
 	SignalFault    SignalName = "Fault"    // the reader or the storage does not work
 	SignalBlink    SignalName = "Blink"    // somebody looks for this gateway
 	SignalEnrolled SignalName = "Enrolled" // the badge was read for registration, nothing else
+
+	SignalProvisioned    SignalName = "Provisioned"    // a new configuration is in force
+	SignalNotProvisioned SignalName = "NotProvisioned" // one was refused, or has been given up
 )
 
 // Action is what a tap did.

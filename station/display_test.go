@@ -189,7 +189,7 @@ func TestDisplayComesBack(t *testing.T) {
 // lacks, and for texts that are cut.
 func TestEveryTextCanBeDrawn(t *testing.T) {
 	for _, name := range []session.SignalName{session.SignalReady, session.SignalOffline, session.SignalFault,
-		session.SignalProcessing, session.SignalBlink, session.SignalEnrolled, session.SignalStarted, session.SignalEnded, session.SignalSelected, session.SignalTest, session.SignalRefused} {
+		session.SignalProcessing, session.SignalBlink, session.SignalEnrolled, session.SignalStarted, session.SignalEnded, session.SignalSelected, session.SignalTest, session.SignalProvisioned, session.SignalNotProvisioned, session.SignalRefused} {
 		for _, reason := range append(session.Reasons(), "") {
 			for _, language := range []string{"de", "fr", "it", "en"} {
 				cue, _ := station.Lookup(session.Signal{Name: name, Reason: reason, Language: language,

@@ -19,7 +19,10 @@ type Status struct {
 	Ledger   session.Outbox          `json:"ledger"`
 	Readers  []ReaderStatus          `json:"readers"`
 	Stations []session.StationStatus `json:"stations"`
-	Faults   []string                `json:"faults,omitempty"` // in words, for the technician
+	// Board is its serial number, where it was provisioned: two in turn under one id
+	// are two boards with one identity.
+	Board  string   `json:"board,omitempty"`
+	Faults []string `json:"faults,omitempty"` // in words, for the technician
 }
 
 // BrokerStatus is the connection to the broker.

@@ -21,6 +21,7 @@ import (
 	"badged/cache"
 	"badged/cmd/internal/config"
 	"badged/cmd/internal/control"
+	"badged/cmd/internal/provision"
 	"badged/session"
 	"badged/station"
 	"badged/uplink"
@@ -47,6 +48,8 @@ type gateway struct {
 	keeper  *timekeeper // housekeep's own
 	ledgers string      // the last word on a ledger that was replaced; housekeep's own
 	buses   buses
+
+	provision provision.State // what became of it before this start
 
 	stations string        // as they were when the status was last told; the controller's own
 	driven   chan struct{} // closed when the relays are as the journal says
@@ -146,6 +149,7 @@ func (g *gateway) wire() error {
 		return err
 	}
 	g.panel = openPanel(g.hw, g.cfg, g.log)
+	g.provisioned()
 	power := map[string]session.Power{}
 	sc := session.Config{
 		Billing: g.cfg.Billing, Language: g.cfg.Language, Zone: g.cfg.Timezone,
@@ -193,6 +197,7 @@ func (g *gateway) run(ctx context.Context) error {
 		g.runStation(ctx, tasks, s)
 	}
 	tasks.Go(func() error { return g.up.Run(ctx) })
+	tasks.Go(func() error { return g.tryConfig(ctx) })
 	tasks.Go(func() error { return control.Serve(ctx, g.cfg.Socket, control.Handler(door{g}, g.hub)) })
 	tasks.Go(func() error { return g.housekeep(ctx) })
 	tasks.Go(func() error { return g.notify(ctx) })

@@ -227,11 +227,16 @@ func (h *house) push(broker, csv string) {
 // mqttBroker is a broker of somebody else's, for users that rules allow.
 func mqttBroker(t *testing.T, hook mqtt.Hook, options any) string {
 	t.Helper()
+	return mqttBrokerAt(t, "127.0.0.1:0", hook, options)
+}
+
+func mqttBrokerAt(t *testing.T, address string, hook mqtt.Hook, options any) string {
+	t.Helper()
 	s := mqtt.New(&mqtt.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err := s.AddHook(hook, options); err != nil {
 		t.Fatal(err)
 	}
-	l := listeners.NewTCP(listeners.Config{ID: "t", Address: "127.0.0.1:0"})
+	l := listeners.NewTCP(listeners.Config{ID: "t", Address: address})
 	if err := s.AddListener(l); err != nil {
 		t.Fatal(err)
 	}

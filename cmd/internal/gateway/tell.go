@@ -77,11 +77,8 @@ func (g *gateway) stationsChanged() {
 func (g *gateway) uplinkOpts(keys, roots jose.JSONWebKeySet, commands uplink.Commands) uplink.Opts {
 	b := g.cfg.Broker
 	return uplink.Opts{
-		Gateway: g.cfg.ID,
-		Broker: uplink.Broker{
-			URL: b.URL.String(), CA: b.CA, Cert: b.Cert, Key: b.Key, User: b.User, PasswordFile: b.PasswordFile,
-			Time: g.clock.Now,
-		},
+		Gateway:  g.cfg.ID,
+		Broker:   brokerOf(g.cfg, g.clock.Now),
 		RetryMin: b.RetryMin, RetryMax: b.RetryMax,
 		List: g.cfg.List.Name, Keys: keys, Roots: roots,
 		Store: g.list, Ratchet: g.ledger, KeyStore: g.ledger, Outbox: g.ledger,
@@ -136,6 +133,10 @@ func (g *gateway) status() control.Status {
 		Nonce:  up.Nonce,
 		List:   control.ListStatus{State: up.List.State, Keys: up.List.Keys, Refused: up.List.Refused, Error: up.List.Last},
 		Faults: g.faults.all(),
+		Board:  g.provision.Board,
+	}
+	if g.provision.Outcome.Bad() {
+		s.Faults = append(s.Faults, "provisioning: "+g.provision.Text)
 	}
 	s.List.List = g.cfg.List.Name
 	var err error
