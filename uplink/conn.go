@@ -28,6 +28,9 @@ type Session struct {
 	// that takes nothing is noticed within the second, one that is silent within
 	// about one and a half of the first.
 	KeepAlive, WriteTimeout, ConnectTimeout time.Duration
+	// AnswerTimeout is how long a broker may take for a PUBACK, SUBACK or UNSUBACK; 20 s
+	// unless set.
+	AnswerTimeout time.Duration
 	// Buffer is how many messages wait in Messages; 256 unless set. It must exceed what
 	// the broker sends without PUBACK (Mosquitto: 20).
 	Buffer int
@@ -56,6 +59,7 @@ type Conn struct {
 	lost     chan struct{} // closed by fail
 	err      error         // why; read after lost
 	patience time.Duration // with a full buffer
+	answer   time.Duration // for an answer of the broker
 }
 
 // ErrCredentials is what Dial wraps when the broker knows neither certificate nor password.
@@ -73,7 +77,7 @@ func Dial(ctx context.Context, b Broker, s Session) (*Conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.ConnectTimeout)
 	defer cancel()
-	c := &Conn{in: make(chan Incoming, s.Buffer), lost: make(chan struct{}), patience: s.WriteTimeout}
+	c := &Conn{in: make(chan Incoming, s.Buffer), lost: make(chan struct{}), patience: s.WriteTimeout, answer: s.AnswerTimeout}
 	c.client = mqtt.NewClient(c.options(ctx, b, s).SetUsername(b.User).SetPassword(password))
 	t := c.client.Connect()
 	select {
@@ -98,6 +102,7 @@ func (s Session) withDefaults() Session {
 	orElse(&s.KeepAlive, 30*time.Second)
 	orElse(&s.WriteTimeout, 5*time.Second)
 	orElse(&s.ConnectTimeout, 20*time.Second)
+	orElse(&s.AnswerTimeout, 20*time.Second)
 	if s.Buffer == 0 {
 		s.Buffer = 256
 	}
@@ -117,7 +122,7 @@ func (c *Conn) options(ctx context.Context, b Broker, s Session) *mqtt.ClientOpt
 			if err != nil {
 				return nil, err
 			}
-			return newPacketGuard(n), nil
+			return newPacketGuard(n, s.WriteTimeout, c.fail), nil
 		})
 	if s.WillTopic != "" {
 		o.SetBinaryWill(s.WillTopic, s.Will, 1, true)
@@ -216,7 +221,7 @@ func (c *Conn) start(n int, call func(i int) mqtt.Token) <-chan mqtt.Token {
 
 // await waits for the next call and for its answer.
 func (c *Conn) await(ctx context.Context, tokens <-chan mqtt.Token) (t mqtt.Token, err error) {
-	timer := time.NewTimer(answerTimeout)
+	timer := time.NewTimer(c.answer)
 	defer timer.Stop()
 	var done <-chan struct{}
 	for {
@@ -235,9 +240,6 @@ func (c *Conn) await(ctx context.Context, tokens <-chan mqtt.Token) (t mqtt.Toke
 	}
 }
 
-// answerTimeout is how long a broker may take for a PUBACK, SUBACK or UNSUBACK.
-const answerTimeout = 20 * time.Second
-
 // mochi-mqtt 2.7.9 answers a SUBSCRIBE with a code that MQTT 3.1.1 does not know
 // when the packet id, which is ours to choose, is also that of a message on its way
 // to us. Another attempt has another id; a resumed session may have many of theirs.
@@ -246,41 +248,39 @@ const (
 	idTries     = 2000
 )
 
-// Subscribe asks for the topics at QoS 1 and waits for the SUBACK.
+// Subscribe asks for the topics at QoS 1, each in a packet of its own without
+// waiting between them, and waits for the SUBACKs.
 func (c *Conn) Subscribe(ctx context.Context, topics ...string) error {
-	if len(topics) == 0 {
-		return nil
-	}
-	for try := 1; ; try++ {
+	for try := 1; len(topics) > 0; try++ {
 		codes, err := c.subscribe(ctx, topics)
 		if err != nil {
 			return fmt.Errorf("subscribe %s: %w", topics[0], err)
 		}
-		worst, topic := byte(0), ""
-		for t, code := range codes {
-			if code >= worst {
-				worst, topic = code, t
+		var again []string
+		for i, code := range codes {
+			switch {
+			case code <= 2:
+			case code == codeIDInUse && try < idTries:
+				again = append(again, topics[i])
+			default:
+				return fmt.Errorf("subscribe %s: broker refuses with code %#x (check its access list)", topics[i], code)
 			}
 		}
-		switch {
-		case worst <= 2:
-			return nil
-		case worst != codeIDInUse || try == idTries:
-			return fmt.Errorf("subscribe %s: broker refuses with code %#x (check its access list)", topic, worst)
-		}
+		topics = again
 	}
+	return nil
 }
 
-func (c *Conn) subscribe(ctx context.Context, topics []string) (codes map[string]byte, err error) {
-	filters := make(map[string]byte, len(topics))
-	for _, t := range topics {
-		filters[t] = 1
+func (c *Conn) subscribe(ctx context.Context, topics []string) (codes []byte, err error) {
+	tokens := c.start(len(topics), func(i int) mqtt.Token { return c.client.Subscribe(topics[i], 1, nil) })
+	for _, topic := range topics {
+		token, err := c.await(ctx, tokens)
+		if err != nil {
+			return nil, err
+		}
+		codes = append(codes, token.(*mqtt.SubscribeToken).Result()[topic])
 	}
-	token, err := c.await(ctx, c.start(1, func(int) mqtt.Token { return c.client.SubscribeMultiple(filters, nil) }))
-	if err != nil {
-		return nil, err
-	}
-	return token.(*mqtt.SubscribeToken).Result(), nil
+	return codes, nil
 }
 
 // Unsubscribe waits for the UNSUBACK.

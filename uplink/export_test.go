@@ -31,7 +31,7 @@ func (l ListSync) Next() time.Time                { return l.s.next() }
 func (l ListSync) State() ListState               { return l.s.state }
 
 // Guard is the connection below MQTT.
-func Guard(c net.Conn) net.Conn { return newPacketGuard(c) }
+func Guard(c net.Conn) net.Conn { return newPacketGuard(c, 0, func(error) {}) }
 
 // MayReconnect tells whether paho may connect again by itself.
 func MayReconnect(c *Conn) bool {

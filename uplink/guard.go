@@ -4,26 +4,55 @@ import (
 	"bufio"
 	"fmt"
 	"net"
+	"time"
 )
 
 // maxPacket is the longest packet taken from a broker. MQTT allows 256 MB, and
 // paho makes room for what the header promises before a byte of it is there.
 const maxPacket = 256 << 10
 
-// packetGuard cuts messages that are too long to maxPacket, whose header it
-// rewrites (MQTT 3.1.1, 2.2.3). What is cut is right nowhere and so refused by
-// whoever takes its topic, which is acknowledged like any other; to end the
-// connection instead would let one retained message keep a gateway off its
-// broker. Other packets are never that long: there it ends the connection.
+// packetGuard stands between paho and the network, and trusts neither.
+//
+// It cuts messages that are too long to maxPacket, whose header it rewrites (MQTT
+// 3.1.1, 2.2.3). What is cut is right nowhere and so refused by whoever takes its
+// topic, which is acknowledged like any other; to end the connection instead would
+// let one retained message keep a gateway off its broker. Whatever else a broker may
+// send has one length each: on another, or on what no broker may send, it ends the
+// connection. paho 1.5.1 would panic, or take it for success.
+//
+// It ends the connection too when a write of any kind takes longer than patience:
+// paho bounds those of messages, not those of pings and subscriptions.
 type packetGuard struct {
 	net.Conn
-	in     *bufio.Reader
-	header []byte // of the current packet, to be passed on
-	body   int    // bytes of the current packet to be passed on
-	excess int    // bytes of it behind them, to be dropped
+	patience time.Duration // 0 is for ever
+	broken   func(error)   // is told of a write that failed
+	in       *bufio.Reader
+	header   []byte // of the current packet, to be passed on
+	body     int    // bytes of the current packet to be passed on
+	excess   int    // bytes of it behind them, to be dropped
 }
 
-func newPacketGuard(c net.Conn) *packetGuard { return &packetGuard{Conn: c, in: bufio.NewReader(c)} }
+func newPacketGuard(c net.Conn, patience time.Duration, broken func(error)) *packetGuard {
+	return &packetGuard{Conn: c, patience: patience, broken: broken, in: bufio.NewReader(c)}
+}
+
+// Write is net.Conn's, within patience.
+func (g *packetGuard) Write(b []byte) (int, error) {
+	if g.patience > 0 {
+		if err := g.Conn.SetWriteDeadline(time.Now().Add(g.patience)); err != nil {
+			return 0, err
+		}
+	}
+	n, err := g.Conn.Write(b)
+	if err != nil {
+		g.broken(fmt.Errorf("write to broker: %w", err))
+	}
+	return n, err
+}
+
+// SetWriteDeadline does nothing: paho lifts the deadline after each of its messages,
+// and another packet may be stuck.
+func (g *packetGuard) SetWriteDeadline(time.Time) error { return nil }
 
 // Read is net.Conn's.
 func (g *packetGuard) Read(b []byte) (n int, err error) {
@@ -48,8 +77,18 @@ func (g *packetGuard) Read(b []byte) (n int, err error) {
 	return n, err
 }
 
-// publish is the packet type of a message (MQTT 3.1.1, 2.2.1).
-const publish = 3
+// Packet types (MQTT 3.1.1, 2.2.1).
+const (
+	connack = 2
+	publish = 3
+)
+
+// lengths are those of the packets that a broker may send beside messages (MQTT
+// 3.1.1, 3). A SUBACK has a code for each topic: Conn asks for one at a time.
+var lengths = map[byte]int{connack: 2, 4: 2, 5: 2, 6: 2, 7: 2, 9: 3, 11: 2, 13: 0}
+
+// lastConnackCode is the last that MQTT 3.1.1 knows (3.2.2.3).
+const lastConnackCode = 5
 
 // next reads the header of a packet.
 func (g *packetGuard) next() error {
@@ -61,8 +100,8 @@ func (g *packetGuard) next() error {
 	if err != nil {
 		return err
 	}
-	if length > maxPacket && first>>4 != publish {
-		return g.refuse(fmt.Sprintf("a packet of type %d with %d bytes", first>>4, length))
+	if err := g.check(first, length); err != nil {
+		return err
 	}
 	g.body = min(length, maxPacket)
 	g.excess = length - g.body
@@ -77,6 +116,30 @@ func (g *packetGuard) next() error {
 			return nil
 		}
 	}
+}
+
+// check looks at a packet before paho does.
+func (g *packetGuard) check(first byte, length int) error {
+	kind := first >> 4
+	if kind == publish {
+		if qos := first >> 1 & 3; qos == 3 {
+			return g.refuse("a message of QoS 3")
+		}
+		return nil
+	}
+	if want, known := lengths[kind]; !known || length != want {
+		return g.refuse(fmt.Sprintf("a packet of type %d with %d bytes", kind, length))
+	}
+	if kind == connack {
+		body, err := g.in.Peek(length)
+		if err != nil {
+			return err
+		}
+		if code := body[1]; code > lastConnackCode {
+			return g.refuse(fmt.Sprintf("a CONNACK with code %d", code))
+		}
+	}
+	return nil
 }
 
 // length reads the remaining length: up to four digits to the base of 128.
@@ -96,5 +159,5 @@ func (g *packetGuard) length() (length int, err error) {
 
 func (g *packetGuard) refuse(what string) error {
 	_ = g.Conn.Close()
-	return fmt.Errorf("broker sends %s", what)
+	return fmt.Errorf("broker sends %s: is it an MQTT 3.1.1 broker?", what)
 }
