@@ -93,10 +93,16 @@ func publish(t *testing.T, c *uplink.Conn, topic string, payload []byte) {
 	}
 }
 
-// run starts a client and stops it at the end of the test.
+// run starts a client that tries again soon, and stops it at the end of the test.
 func run(t *testing.T, o uplink.Opts) *uplink.Client {
 	t.Helper()
 	o.RetryMin, o.RetryMax = time.Millisecond, 10*time.Millisecond
+	return start(t, o)
+}
+
+// start is run with the waits of o.
+func start(t *testing.T, o uplink.Opts) *uplink.Client {
+	t.Helper()
 	c, err := uplink.New(o)
 	if err != nil {
 		t.Fatal(err)

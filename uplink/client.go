@@ -2,7 +2,6 @@ package uplink
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,8 +39,10 @@ type Opts struct {
 	StatusInterval time.Duration // one minute unless set
 
 	OnList func(ListEvent) // may be nil
-	OnAck  func(error)     // an ack was refused, and why; may be nil
-	Log    *slog.Logger
+	OnAck  func(error)     // an ack was refused, and why, once as long as it is the same; may be nil
+	// OnFault is told of State.Fault when it changes; may be nil.
+	OnFault func(text string)
+	Log     *slog.Logger
 
 	Commands Commands
 
@@ -49,9 +50,13 @@ type Opts struct {
 	// again; an hour unless set, doubled each time, at most a day.
 	AckTimeout time.Duration
 	// Reconnects wait a random time up to RetryMin·2ⁿ, at most RetryMax; 1 s and 5
-	// min unless set.
+	// min unless set. After the loss of a connection the first wait is up to
+	// RetryMin·2⁵: all gateways lose a broker at the same moment.
 	RetryMin, RetryMax time.Duration
-	Now                func() time.Time // time.Now unless set
+	// FilesInterval is how often the files of Broker are looked at; 20 s unless set.
+	// New ones are taken up at once where they can be used and stand still for one more.
+	FilesInterval time.Duration
+	Now           func() time.Time // time.Now unless set
 }
 
 // State is what is known of the connection.
@@ -64,6 +69,16 @@ type State struct {
 	// must name it.
 	Nonce string    `json:"nonce,omitempty"`
 	List  ListState `json:"list"`
+	Acks  AckState  `json:"acks"`
+	// Fault is what needs a person though the gateway is or was connected: another
+	// client that takes the connection over, new files that cannot be used.
+	Fault string `json:"fault,omitempty"`
+}
+
+// AckState is what is known of the backend's acks that lie.
+type AckState struct {
+	Refused uint64 `json:"refused"` // in this run
+	Last    string `json:"lastRefusal,omitempty"`
 }
 
 // Client keeps a gateway connected. Its methods are safe for concurrent use.
@@ -77,8 +92,11 @@ type Client struct {
 	poke    chan struct{}
 	lost    chan struct{} // the list's file was lost
 
-	mu    sync.Mutex
-	state State
+	closed int // connections in a row that the broker closed; of Run's goroutine
+
+	mu     sync.Mutex
+	state  State
+	faults [faultKinds]string
 }
 
 // New checks the options; nothing runs before Run.
@@ -113,6 +131,12 @@ func (o Opts) withDefaults() Opts {
 	if o.OnList == nil {
 		o.OnList = func(ListEvent) {}
 	}
+	if o.OnAck == nil {
+		o.OnAck = func(error) {}
+	}
+	if o.OnFault == nil {
+		o.OnFault = func(string) {}
+	}
 	if o.Status == nil {
 		o.Status = func() any { return struct{}{} }
 	}
@@ -136,6 +160,9 @@ func (o Opts) withDefaults() Opts {
 	}
 	if o.Broker.User == "" {
 		o.Broker.User = o.Gateway
+	}
+	if o.FilesInterval <= 0 {
+		o.FilesInterval = 20 * time.Second
 	}
 	o.Session.ClientID = o.Gateway
 	o.Session.WillTopic, o.Session.Will = GatewayTopics(o.Gateway).Online(), onlineMessage(false)
@@ -171,89 +198,23 @@ func (c *Client) ListLost() {
 	}
 }
 
-// Run connects, and connects again, until ctx ends; then it says goodbye and
-// returns nil. A broker that is away or refuses is a State, not an error.
-func (c *Client) Run(ctx context.Context) error {
-	short := 0 // connections in a row that ended almost at once
-	for n := 0; ; n++ {
-		began := c.o.Now()
-		connected, err := c.connection(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if connected {
-			if lasted := c.o.Now().Sub(began); lasted > time.Minute {
-				n, short = 0, 0
-			}
-			if short++; short > 2 {
-				err = fmt.Errorf("%w (%d times in a row soon after connecting: is another client connected as %q?)", err, short, c.o.Gateway)
-			}
-		}
-		c.disconnected(err, connected)
-		t := time.NewTimer(jitter(c.o.RetryMin, c.o.RetryMax, n))
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return nil
-		case <-t.C:
-		}
-	}
-}
-
-func (c *Client) connected() {
-	c.mu.Lock()
-	c.state = State{Connected: true, Since: c.o.Now(), Nonce: rand.Text(), List: c.state.List}
-	c.mu.Unlock()
-	c.o.Log.Info("broker connected", "url", c.o.Broker.URL)
-}
-
-func (c *Client) disconnected(err error, was bool) {
-	c.mu.Lock()
-	changed := err.Error() != c.state.Err
-	if was {
-		c.state.Since = c.o.Now()
-	}
-	c.state.Connected, c.state.Nonce, c.state.Err = false, "", err.Error()
-	c.state.Attempts++
-	c.mu.Unlock()
-	if changed {
-		c.o.Log.Warn("broker out of reach", "err", err)
-	}
-}
-
+// refuseAck counts an ack that lies, and tells of it unless it says what the last
+// one said: who may publish acks could fill a log with them.
 func (c *Client) refuseAck(err error) {
+	c.mu.Lock()
+	known := c.state.Acks.Last == err.Error()
+	c.state.Acks = AckState{c.state.Acks.Refused + 1, err.Error()}
+	c.mu.Unlock()
+	if known {
+		return
+	}
 	c.o.Log.Warn("ack refused", "err", err)
-	if c.o.OnAck != nil {
-		c.o.OnAck(err)
-	}
-}
-
-// connection lives from one connect to the loss of it. Its error is never nil.
-func (c *Client) connection(ctx context.Context) (connected bool, err error) {
-	var conn *Conn
-	err = c.busy.do("connect", func() (err error) {
-		conn, err = Dial(ctx, c.o.Broker, c.o.Session)
-		return err
-	})
-	if err != nil {
-		return false, err
-	}
-	defer c.busy.do("disconnect", func() error {
-		conn.Close()
-		return nil
-	})
-	c.connected()
-	err = c.serve(ctx, conn)
-	if ctx.Err() != nil {
-		bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		_ = conn.Publish(bye, c.topics.Online(), true, onlineMessage(false))
-	}
-	return true, err
+	c.o.OnAck(err)
+	c.StatusChanged()
 }
 
 // serve runs the loops of one connection; the first to end ends all.
-func (c *Client) serve(ctx context.Context, conn *Conn) error {
+func (c *Client) serve(ctx context.Context, conn *Conn, used fingerprint) error {
 	if err := c.keys.load(ctx); err != nil {
 		return err
 	}
@@ -271,6 +232,13 @@ func (c *Client) serve(ctx context.Context, conn *Conn) error {
 			return ctx.Err()
 		}
 	})
+	g.Go(func() error {
+		if err := c.awaitFiles(ctx, used); err != nil {
+			return err
+		}
+		return errNewFiles
+	})
+	g.Go(func() error { return c.settled(ctx) })
 	g.Go(func() error { return c.dispatch(ctx, conn, in) })
 	g.Go(func() error { return c.follow(ctx, conn, in.lists) })
 	g.Go(func() error { return c.forward.run(ctx, conn, in.acks) })

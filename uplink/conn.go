@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
@@ -138,7 +141,21 @@ func connectError(err error, b Broker, s Session) error {
 	case errors.Is(err, packets.ErrorRefusedIDRejected):
 		return fmt.Errorf("connect to %s: broker refuses the client id %q: %w", b.URL, s.ClientID, err)
 	}
-	return fmt.Errorf("connect to %s: %w", b.URL, err)
+	_, _, secure, _ := b.target()
+	hint := ""
+	switch { // after the handshake: TLS 1.3 refuses a client's certificate then, and the alert may be lost
+	case !secure || strings.Contains(err.Error(), "(check "):
+	case hungUp(err):
+		hint = " (the broker hung up: if it wants a client certificate, check broker.cert and broker.key)"
+	default:
+		hint = tlsHint(err)
+	}
+	return fmt.Errorf("connect to %s: %w%s", b.URL, err, hint)
+}
+
+// hungUp tells whether the other end closed the connection.
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // receive runs on paho's goroutine. It waits for room, but not so long that the

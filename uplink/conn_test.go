@@ -31,7 +31,7 @@ import (
 // T2: paho reports success for messages that nobody received when it may
 // reconnect. Fifty records go into a network that swallows them; after a cut all
 // must still arrive.
-func TestRecordsThatANetworkSwallowedAreNotTaken(t *testing.T) {
+func TestT2_RecordsThatANetworkSwallowedAreNotTaken(t *testing.T) {
 	url := broker(t)
 	p := newProxy(t, url)
 	backend := dial(t, url, "backend", uplink.AllEvents)
@@ -56,7 +56,7 @@ func TestRecordsThatANetworkSwallowedAreNotTaken(t *testing.T) {
 }
 
 // T3: cut between PUBACK and the mark: again, never lost.
-func TestRecordsComeAgainWhenThePubackIsLost(t *testing.T) {
+func TestT3_RecordsComeAgainWhenThePubackIsLost(t *testing.T) {
 	url := broker(t)
 	backend := dial(t, url, "backend", uplink.AllEvents)
 	m := newMemory()
@@ -81,17 +81,47 @@ func TestRecordsComeAgainWhenThePubackIsLost(t *testing.T) {
 	}
 }
 
-// T7: a peer that takes nothing and says nothing.
-func TestABlackHoleIsNoticed(t *testing.T) {
-	url := broker(t)
-	p := newProxy(t, url)
-	m := newMemory()
-	o := opts(p.url(), m)
-	o.Session = uplink.Session{KeepAlive: time.Second, WriteTimeout: time.Second}
-	c := run(t, o)
-	until(t, "connected", func() bool { return !c.Offline() })
-	p.set(func(p *proxy) { p.swallow = true })
-	until(t, "noticed", c.Offline)
+// T7: a peer that takes everything and says nothing.
+func TestT7_ABlackHoleIsNoticed(t *testing.T) {
+	for name, c := range map[string]struct {
+		session uplink.Session
+		records int
+	}{
+		"with nothing to send":    {uplink.Session{KeepAlive: time.Second}, 0},
+		"with records in flight":  {uplink.Session{KeepAlive: time.Hour, AnswerTimeout: time.Second}, 3},
+		"with more than it takes": {uplink.Session{KeepAlive: time.Hour, AnswerTimeout: time.Second}, 300},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newProxy(t, broker(t))
+			m := newMemory()
+			o := opts(p.url(), m)
+			o.Session = c.session
+			g := run(t, o)
+			until(t, "connected", func() bool { return !g.Offline() })
+			p.set(func(p *proxy) { p.swallow = true })
+			m.record(c.records)
+			until(t, "noticed", g.Offline)
+			p.set(func(p *proxy) { p.swallow = false })
+			until(t, "all are taken", func() bool { o, _ := m.Outbox(t.Context()); return !g.Offline() && o.Taken == uint64(c.records) })
+		})
+	}
+}
+
+// T7: a peer that takes nothing. Whatever is written, it is not waited for long:
+// paho's own timeout is for messages only.
+func TestT7_WritesToAFullPeerEnd(t *testing.T) {
+	here, there := net.Pipe() // nobody reads from it
+	defer there.Close()
+	told := make(chan error, 1)
+	g := uplink.GuardWithin(here, 10*time.Millisecond, func(err error) { told <- err })
+	_ = g.SetWriteDeadline(time.Time{}) // as paho does after each message
+	ping := []byte{0xC0, 0}
+	if _, err := g.Write(ping); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %v, want a deadline", err)
+	}
+	if err := <-told; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("told: got %v, want a deadline", err)
+	}
 }
 
 func TestOnlineIsSaidAndTakenBack(t *testing.T) {

@@ -2,6 +2,7 @@ package uplink
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -96,11 +97,41 @@ func (b Broker) tls() (*tls.Config, error) {
 	return c, nil
 }
 
+// fingerprint is of the content of a Broker's files.
+type fingerprint [sha256.Size]byte
+
+// fingerprint reads the files; one that cannot be read has a content of its own.
+func (b Broker) fingerprint() (f fingerprint) {
+	h := sha256.New()
+	for _, path := range []string{b.CA, b.Cert, b.Key, b.PasswordFile} {
+		if path == "" {
+			continue
+		}
+		content, err := os.ReadFile(path)
+		fmt.Fprintf(h, "%s %d %t\n", path, len(content), err == nil)
+		h.Write(content)
+	}
+	h.Sum(f[:0])
+	return f
+}
+
+// usable tells what is wrong with the files as they are now.
+func (b Broker) usable() error {
+	_, bad := b.password()
+	if _, _, secure, err := b.target(); err != nil || !secure {
+		return errors.Join(err, bad)
+	}
+	_, err := b.tls()
+	return errors.Join(err, bad)
+}
+
 func tlsHint(err error) string {
 	var invalid x509.CertificateInvalidError
 	var unknown x509.UnknownAuthorityError
 	var name x509.HostnameError
 	switch {
+	case strings.Contains(err.Error(), "remote error: tls:"): // an alert (RFC 8446, 6); crypto/tls has no type for it
+		return " (the broker refuses this: check broker.cert and broker.key, their dates, and that the broker knows their authority)"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return " (check the broker's certificate and this board's clock)"
 	case errors.As(err, &unknown):

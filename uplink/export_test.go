@@ -30,6 +30,14 @@ func (l ListSync) Tick(ctx context.Context) error { return l.s.tick(ctx) }
 func (l ListSync) Next() time.Time                { return l.s.next() }
 func (l ListSync) State() ListState               { return l.s.state }
 
+// GuardWithin is Guard with an end of every write.
+func GuardWithin(c net.Conn, patience time.Duration, broken func(error)) net.Conn {
+	return newPacketGuard(c, patience, broken)
+}
+
+// Open makes the connection below MQTT and below the guard.
+func Open(ctx context.Context, b Broker) (net.Conn, error) { return b.open(ctx) }
+
 // Guard is the connection below MQTT.
 func Guard(c net.Conn) net.Conn { return newPacketGuard(c, 0, func(error) {}) }
 

@@ -3,6 +3,7 @@ package uplink
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net"
 	"time"
 )
@@ -79,8 +80,9 @@ func (g *packetGuard) Read(b []byte) (n int, err error) {
 
 // Packet types (MQTT 3.1.1, 2.2.1).
 const (
-	connack = 2
-	publish = 3
+	connack    = 2
+	publish    = 3
+	disconnect = 14
 )
 
 // lengths are those of the packets that a broker may send beside messages (MQTT
@@ -126,6 +128,9 @@ func (g *packetGuard) check(first byte, length int) error {
 			return g.refuse("a message of QoS 3")
 		}
 		return nil
+	}
+	if kind == disconnect { // MQTT 3.1.1 has it for clients only; mochi-mqtt 2.7.9 says it to whom it kicks out
+		return fmt.Errorf("broker says goodbye: %w", io.EOF)
 	}
 	if want, known := lengths[kind]; !known || length != want {
 		return g.refuse(fmt.Sprintf("a packet of type %d with %d bytes", kind, length))

@@ -57,7 +57,7 @@ func TestHeadComesBackAsSigned(t *testing.T) {
 	}
 }
 
-func TestHeadersOfAHead(t *testing.T) {
+func TestT11_HeadersOfAHead(t *testing.T) {
 	_, pinned := keys()
 	payload := goodPayload(t, func(map[string]any) {})
 	for name, c := range map[string]struct {
@@ -108,7 +108,7 @@ func TestWithoutAKeyIDEveryPinnedKeyIsTried(t *testing.T) {
 	}
 }
 
-func TestPayloadsOfAHead(t *testing.T) {
+func TestT11_PayloadsOfAHead(t *testing.T) {
 	_, pinned := keys()
 	set := func(name string, v any) func(map[string]any) { return func(m map[string]any) { m[name] = v } }
 	for name, c := range map[string]struct {
@@ -154,7 +154,7 @@ func zip(s string) []byte {
 	return b.Bytes()
 }
 
-func TestDeltas(t *testing.T) {
+func TestT11_Deltas(t *testing.T) {
 	const head = `{"list":"desk","epoch":1,"version":2,`
 	many := func(n int, format string) string {
 		s := make([]string, n)
@@ -201,7 +201,7 @@ func TestDeltas(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoGzip(t *testing.T) {
+func TestT11_WhatIsNoGzip(t *testing.T) {
 	whole := zip(`{"put":[]}`)
 	for name, b := range map[string][]byte{"nothing": nil, "text": []byte(`{"put":[]}`), "cut short": whole[:len(whole)-4],
 		"1 MiB": make([]byte, 1<<20), "wrong checksum": append(bytes.Clone(whole[:len(whole)-8]), 0, 0, 0, 0, 0, 0, 0, 0)} {

@@ -247,7 +247,7 @@ func TestAnEmptyListIsAList(t *testing.T) {
 	a.want(b)
 }
 
-func TestHeadsThatAreRefused(t *testing.T) {
+func TestT11_HeadsThatAreRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		spoil func(a *air, b *book)
 		want  string

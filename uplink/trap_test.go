@@ -11,7 +11,7 @@ import (
 // The control of T2: through the same proxy a client that may reconnect is told
 // that messages were sent which nobody received. If this fails, paho has
 // changed and Conn may be made simpler.
-func TestAClientThatReconnectsIsDeceived(t *testing.T) {
+func TestT2_AClientThatReconnectsIsDeceived(t *testing.T) {
 	url := broker(t)
 	p := newProxy(t, url)
 	backend := dial(t, url, "backend", uplink.AllEvents)
@@ -43,7 +43,7 @@ func TestAClientThatReconnectsIsDeceived(t *testing.T) {
 
 // The deception needs a client that may reconnect. Ours may not: through a proxy
 // that only cuts, its tokens would be true by luck.
-func TestConnNeverReconnects(t *testing.T) {
+func TestT2_ConnNeverReconnects(t *testing.T) {
 	c := dial(t, broker(t), "ours", uplink.AllEvents)
 	if uplink.MayReconnect(c) {
 		t.Error("got a connection that paho may make again, want one that stays lost")

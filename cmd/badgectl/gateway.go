@@ -36,6 +36,9 @@ func printStatus(out io.Writer, s control.Status) {
 	fmt.Fprintf(w, "broker\t%s\n", brokerLine(s.Broker))
 	fmt.Fprintf(w, "list\t%s\n", listLine(s.List))
 	fmt.Fprintf(w, "ledger\t%d records, %d taken by the broker, %d acknowledged by the backend\n", s.Ledger.End, s.Ledger.Taken, s.Ledger.Committed)
+	if s.Ledger.Refused > 0 {
+		fmt.Fprintf(w, "\t%d acknowledgements refused, the last: %s\n", s.Ledger.Refused, s.Ledger.Error)
+	}
 	for _, r := range s.Readers {
 		fmt.Fprintf(w, "reader %s\t%s\n", r.Name, join(r.State, r.Chip, r.Error))
 		if r.Shadow != nil {

@@ -16,7 +16,7 @@ type Status struct {
 	Broker   BrokerStatus            `json:"broker"`
 	Nonce    string                  `json:"nonce,omitempty"` // commands name it; new for every connection
 	List     ListStatus              `json:"list"`
-	Ledger   session.Outbox          `json:"ledger"`
+	Ledger   LedgerStatus            `json:"ledger"`
 	Readers  []ReaderStatus          `json:"readers"`
 	Stations []session.StationStatus `json:"stations"`
 	// Board is its serial number, where it was provisioned: two in turn under one id
@@ -41,6 +41,13 @@ type ListStatus struct {
 	Keys    uint64 `json:"keys"`  // sequence of the key set in force; 0: the pinned keys
 	Refused uint64 `json:"refused"`
 	Error   string `json:"error,omitempty"` // why the last message was refused
+}
+
+// LedgerStatus is how far the records have come.
+type LedgerStatus struct {
+	session.Outbox
+	Refused uint64 `json:"refused"`         // acks that lied, since the gateway started
+	Error   string `json:"error,omitempty"` // what was wrong with the last of them
 }
 
 // ReaderStatus is one reader.

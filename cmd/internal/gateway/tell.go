@@ -82,7 +82,7 @@ func (g *gateway) uplinkOpts(keys, roots jose.JSONWebKeySet, commands uplink.Com
 		RetryMin: b.RetryMin, RetryMax: b.RetryMax,
 		List: g.cfg.List.Name, Keys: keys, Roots: roots,
 		Store: g.list, Ratchet: g.ledger, KeyStore: g.ledger, Outbox: g.ledger,
-		Status: func() any { return g.status() }, OnList: g.listEvent, OnAck: g.ackRefused, Log: g.log,
+		Status: func() any { return g.status() }, OnList: g.listEvent, OnAck: g.ackRefused, OnFault: g.brokerFault, Log: g.log,
 		Commands: commands,
 	}
 }
@@ -116,8 +116,24 @@ func (g *gateway) listEvent(e uplink.ListEvent) {
 	}
 }
 
+// fault is the body of a Fault in telemetry that is no reader's.
+type fault struct {
+	Part  string `json:"part"`  // "ledger", "broker"
+	Fault string `json:"fault"` // what is wrong
+	Error string `json:"error"`
+}
+
 func (g *gateway) ackRefused(err error) {
 	g.hub.Publish(control.Event{At: time.Now(), Kind: "ledger", Text: "acknowledgement refused: " + err.Error()})
+	g.ctl.Report("Fault", fault{"ledger", "ack refused", err.Error()})
+}
+
+// brokerFault hears what a person should see to; the status has it as long as it lasts.
+func (g *gateway) brokerFault(text string) {
+	if text != "" {
+		g.hub.Publish(control.Event{At: time.Now(), Kind: "broker", Text: text})
+		g.ctl.Report("Fault", fault{"broker", "attention", text})
+	}
 }
 
 // status is what the gateway says of itself.
@@ -132,15 +148,19 @@ func (g *gateway) status() control.Status {
 		},
 		Nonce:  up.Nonce,
 		List:   control.ListStatus{State: up.List.State, Keys: up.List.Keys, Refused: up.List.Refused, Error: up.List.Last},
+		Ledger: control.LedgerStatus{Refused: up.Acks.Refused, Error: up.Acks.Last},
 		Faults: g.faults.all(),
 		Board:  g.provision.Board,
 	}
 	if g.provision.Outcome.Bad() {
 		s.Faults = append(s.Faults, "provisioning: "+g.provision.Text)
 	}
+	if up.Fault != "" {
+		s.Faults = append(s.Faults, "broker: "+up.Fault)
+	}
 	s.List.List = g.cfg.List.Name
 	var err error
-	if s.Ledger, err = g.ledger.Outbox(ctx); err != nil {
+	if s.Ledger.Outbox, err = g.ledger.Outbox(ctx); err != nil {
 		s.Faults = append(s.Faults, "ledger: "+err.Error())
 	}
 	v, err := g.list.InForce(ctx)

@@ -1,0 +1,184 @@
+package uplink_test
+
+import (
+	"crypto/tls"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"badged/uplink"
+	"badged/uplink/uplinktest"
+)
+
+// pki is a folder with an authority, a broker's certificate and a gateway's.
+func pki(t *testing.T) (file func(string) string, issue func(name string, serial int64)) {
+	t.Helper()
+	dir := t.TempDir()
+	ca, key := certify(t, dir, "ca", 1, nil, nil)
+	issue = func(name string, serial int64) { certify(t, dir, name, serial, ca, key) }
+	issue("broker", 2)
+	issue("gw-1", 3)
+	certify(t, dir, "stranger", 4, nil, nil)
+	return func(name string) string { return filepath.Join(dir, name) }, issue
+}
+
+// secured is a Mosquitto that wants certificates, and takes the names in them for
+// user names.
+func secured(t *testing.T, file func(string) string) (*uplinktest.Mosquitto, string) {
+	t.Helper()
+	m := uplinktest.Start(t, fmt.Sprintf("cafile %s\ncertfile %s\nkeyfile %s\nrequire_certificate true\nuse_identity_as_username true\ntls_version tlsv1.2",
+		file("ca.pem"), file("broker.pem"), file("broker.key")))
+	return m, "tls://" + m.Addr
+}
+
+func replace(t *testing.T, to, from string) {
+	t.Helper()
+	b, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(to, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCertificatesAreTakenUpWithoutARestart(t *testing.T) {
+	file, issue := pki(t)
+	m, url := secured(t, file)
+	o := opts(url, newMemory())
+	o.Broker.CA, o.Broker.Cert, o.Broker.Key = file("ca.pem"), file("gw-1.pem"), file("gw-1.key")
+	o.FilesInterval = 50 * time.Millisecond
+	var told atomic.Value
+	o.OnFault = func(text string) { told.Store(text) }
+	c := run(t, o)
+	until(t, "connected", func() bool { return !c.Offline() && strings.Contains(m.Log(), "u'gw-1'") })
+	first := c.State().Nonce
+
+	issue("renewed", 5)
+	replace(t, file("gw-1.key"), file("renewed.key"))
+	until(t, "a key without its certificate is said", func() bool { return strings.Contains(c.State().Fault, "cannot be used") })
+	if s := c.State(); !s.Connected || s.Nonce != first || told.Load() != s.Fault {
+		t.Errorf("got %+v and told %v, want the connection that there was, and the fault told", s, told.Load())
+	}
+	replace(t, file("gw-1.pem"), file("renewed.pem"))
+	until(t, "a connection with the new certificate", func() bool {
+		return !c.Offline() && c.State().Nonce != first && strings.Contains(m.Log(), "u'renewed'")
+	})
+	if s := c.State(); s.Fault != "" {
+		t.Errorf("fault: got %q, want none", s.Fault)
+	}
+	second := c.State().Nonce
+	replace(t, file("gw-1.pem"), file("renewed.pem")) // written again, the same
+	m.Kill()
+	until(t, "the broker is away", c.Offline)
+	m.Run()
+	until(t, "back", func() bool { return !c.Offline() && c.State().Nonce != second })
+}
+
+func TestNewFilesEndTheWaitForTheNextAttempt(t *testing.T) {
+	file, _ := pki(t)
+	_, url := secured(t, file)
+	o := opts(url, newMemory())
+	o.Broker.CA, o.Broker.Cert, o.Broker.Key = file("stranger.pem"), file("gw-1.pem"), file("gw-1.key")
+	o.FilesInterval = 20 * time.Millisecond
+	o.RetryMin, o.RetryMax = 10*time.Hour, 20*time.Hour
+	c := start(t, o)
+	until(t, "the broker is not trusted", func() bool { return strings.Contains(c.State().Err, "check broker.ca") })
+	replace(t, file("stranger.pem"), file("ca.pem"))
+	until(t, "connected", func() bool { return !c.Offline() })
+}
+
+func TestPasswordsAreTakenUpWithoutARestart(t *testing.T) {
+	var last atomic.Value
+	url := broker(t, &door{knows: func(user, password string) bool { last.Store(user + " " + password); return true }})
+	o := opts(url, newMemory())
+	o.Broker.PasswordFile = filepath.Join(t.TempDir(), "password")
+	write := func(s string) {
+		if err := os.WriteFile(o.Broker.PasswordFile, []byte(s), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("first\n")
+	o.FilesInterval = 20 * time.Millisecond
+	c := run(t, o)
+	until(t, "logged in", func() bool { return !c.Offline() && last.Load() == "gw-1 first" })
+	write("second\n")
+	until(t, "logged in anew", func() bool { return !c.Offline() && last.Load() == "gw-1 second" })
+}
+
+// A clock that was never set is before every certificate: the floor is not.
+func TestCertificatesAreCheckedByTheClockThatIsGiven(t *testing.T) {
+	file, _ := pki(t)
+	_, url := secured(t, file)
+	b := uplink.Broker{URL: url, CA: file("ca.pem"), Cert: file("gw-1.pem"), Key: file("gw-1.key")}
+	b.Time = func() time.Time { return time.Date(1970, 1, 1, 0, 1, 0, 0, time.UTC) }
+	if _, err := uplink.Dial(t.Context(), b, uplink.Session{ClientID: "gw-1"}); err == nil || !strings.Contains(err.Error(), "this board's clock") {
+		t.Errorf("in 1970: got %v, want a hint at the clock", err)
+	}
+	b.Time = time.Now
+	c, err := uplink.Dial(t.Context(), b, uplink.Session{ClientID: "gw-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+}
+
+func TestBrokersThatRefuseACertificateAreUnderstood(t *testing.T) {
+	file, _ := pki(t)
+	_, url := secured(t, file)
+	for what, b := range map[string]uplink.Broker{
+		"no certificate":  {URL: url, CA: file("ca.pem")},
+		"of nobody known": {URL: url, CA: file("ca.pem"), Cert: file("stranger.pem"), Key: file("stranger.key")},
+	} {
+		if _, err := uplink.Dial(t.Context(), b, uplink.Session{ClientID: "gw-1"}); err == nil || !strings.Contains(err.Error(), "check broker.cert") {
+			t.Errorf("%s: got %v, want a hint at broker.cert", what, err)
+		}
+	}
+}
+
+func TestOldTLSIsRefused(t *testing.T) {
+	file, _ := pki(t)
+	pair, err := tls.LoadX509KeyPair(file("broker.pem"), file("broker.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for version, works := range map[uint16]bool{tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
+		l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS10, MaxVersion: version})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				go answers(good)(c)
+			}
+		}()
+		c, err := uplink.Dial(t.Context(), uplink.Broker{URL: "tls://" + l.Addr().String(), CA: file("ca.pem")}, uplink.Session{ClientID: "gw-1"})
+		if err == nil {
+			c.Close()
+		}
+		if (err == nil) != works {
+			t.Errorf("%s: got %v, want it to work: %t", tls.VersionName(version), err, works)
+		}
+	}
+}
+
+func TestTwoBoardsWithOneIdentityAreRecognised(t *testing.T) {
+	m := uplinktest.Start(t, "allow_anonymous true")
+	one, other := newMemory(), newMemory()
+	c := run(t, opts(m.URL(), one))
+	run(t, opts(m.URL(), other))
+	until(t, "it is said", func() bool {
+		return strings.Contains(c.State().Fault, `another client connected as "gw-1"`) && strings.Contains(c.State().Err, "another client")
+	})
+	one.record(3)
+	until(t, "records go out between two takeovers", func() bool { o, _ := one.Outbox(t.Context()); return o.Taken == 3 })
+}
