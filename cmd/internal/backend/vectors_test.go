@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"flag"
@@ -37,6 +38,11 @@ type listVector struct {
 	Index       pieceVector        `json:"index"`
 	Chunks      []pieceVector      `json:"chunks"`
 	Head        string             `json:"head"` // the message
+	Root        jose.JSONWebKey    `json:"root"` // private: for tests only
+	Roots       jose.JSONWebKeySet `json:"roots"`
+	KeySet      uplink.KeySet      `json:"keySet"`
+	KeySetJWS   string             `json:"keySetMessage"`
+	Refused     map[string]string  `json:"refused"` // messages for the topics head and keys that a gateway refuses, by why
 }
 
 // pieceVector is a payload as it is sent.
@@ -104,6 +110,20 @@ func TestListVector(t *testing.T) {
 	}
 	if n != h.Count {
 		t.Errorf("chunks: got %d badges, want %d", n, h.Count)
+	}
+	set, err := uplink.ParseKeySet([]byte(v.KeySetJWS), v.Roots, v.List)
+	if err != nil || set.Sequence != v.KeySet.Sequence || len(set.ListKeys.Keys) != 1 || set.ListKeys.Keys[0].KeyID != v.Key.KeyID {
+		t.Fatalf("key set: got %+v, %v", set, err)
+	}
+	if again, err := uplink.SignKeySet(set, v.Root); err != nil || string(again) != v.KeySetJWS {
+		t.Errorf("key set signed again: got %s, %v, want the same", again, err)
+	}
+	for why, message := range v.Refused {
+		_, headErr := uplink.ParseHead([]byte(message), v.Keys, v.List)
+		_, setErr := uplink.ParseKeySet([]byte(message), v.Roots, v.List)
+		if headErr == nil || setErr == nil {
+			t.Errorf("%s: got no error, want one", why)
+		}
 	}
 }
 
@@ -275,5 +295,35 @@ func makeList(t *testing.T, key jose.JSONWebKey, keys jose.JSONWebKeySet) listVe
 		t.Fatal(err)
 	}
 	v.Head = string(head)
+	root := jose.JSONWebKey{Key: ed25519.NewKeyFromSeed([]byte("badged test root: never use it !")), KeyID: "root", Algorithm: "EdDSA", Use: "sig"}
+	v.Root, v.Roots = root, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{root.Public()}}
+	v.KeySet = uplink.KeySet{List: v.List, Sequence: 1, IssuedAt: time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC), ListKeys: keys, CommandKeys: keys}
+	set, err := uplink.SignKeySet(v.KeySet, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.KeySetJWS = string(set)
+	v.Refused = forgeries(t, v.Head, v.KeySetJWS, key, root)
 	return v
+}
+
+// forgeries are messages that look right and are not.
+func forgeries(t *testing.T, head, set string, key, root jose.JSONWebKey) map[string]string {
+	t.Helper()
+	signed := func(k jose.JSONWebKey, header, jws string) string {
+		text := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + strings.Split(jws, ".")[1]
+		return text + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(k.Key.(ed25519.PrivateKey), []byte(text)))
+	}
+	public, err := key.Public().MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]string{
+		"a head with alg none":                            signed(key, `{"alg":"none","kid":"test","typ":"badged-head"}`, head),
+		"a head with the typ of a command":                signed(key, `{"alg":"EdDSA","kid":"test","typ":"badged-command"}`, head),
+		"a head that brings its key along":                signed(key, `{"alg":"EdDSA","jwk":`+string(public)+`,"typ":"badged-head"}`, head),
+		"a head by the root":                              signed(root, `{"alg":"EdDSA","kid":"root","typ":"badged-head"}`, head),
+		"a key set by the list key":                       signed(key, `{"alg":"EdDSA","kid":"test","typ":"badged-keys"}`, set),
+		"a key set by the list key, under the root's kid": signed(key, `{"alg":"EdDSA","kid":"root","typ":"badged-keys"}`, set),
+	}
 }
