@@ -196,6 +196,14 @@ func TestFilesUnderAnotherName(t *testing.T) {
 	golden(t, "names.txt", all.String())
 }
 
+func TestNotesAreForTheTechnicianToo(t *testing.T) {
+	root := newRoot(t, "1")
+	provisioned(t, root, newSite(t).file(t, "station[0].relay_active", "low"))
+	if text := result(t, root); !strings.Contains(text, "put gpio=17=op,dh into config.txt") {
+		t.Errorf("got\n%s\nwant what --check notes", text)
+	}
+}
+
 func TestOldBootPartition(t *testing.T) {
 	root := newRoot(t, "1")
 	if err := os.Remove(filepath.Join(root, "boot/firmware")); err != nil {

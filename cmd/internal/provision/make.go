@@ -77,12 +77,12 @@ func (m Maker) Make(orders []Order) ([]Made, error) {
 	return all, nil
 }
 
-// said puts where an order stands before what is wrong with it.
+// said puts where an order stands before every line of what is wrong with it.
 func said(from string, err error) error {
 	if from == "" {
 		return err
 	}
-	return fmt.Errorf("%s: %w", from, err)
+	return errors.New(from + ": " + strings.ReplaceAll(plain(err.Error()), "\n", "\n"+from+": "))
 }
 
 func once(seen map[string]string, what, from string) error {

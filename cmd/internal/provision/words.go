@@ -41,6 +41,10 @@ no session is running, and says so here.
 	} else {
 		t.WriteString("Without a network the gateway works all the same, and keeps trying to connect.\n")
 	}
+	notes, _ := c.Check() // it has passed
+	for _, n := range notes {
+		t.WriteString("\nNote:\n" + wrap(plain(n)))
+	}
 	if secrets != "" {
 		t.WriteString("\n" + secrets)
 	}
