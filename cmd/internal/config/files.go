@@ -63,7 +63,21 @@ func (c Config) Check() (notes []string, err error) {
 	if !c.Broker.Encrypted() {
 		notes = append(notes, "broker.url is not encrypted: use tls:// outside a trusted network")
 	}
+	notes = append(notes, c.othersCert()...)
 	return append(notes, c.closedAtBoot()...), p.err(c.File)
+}
+
+// othersCert notes a certificate of another name than the gateway's: brokers take
+// the name for the user's, and refuse it its topics without a word.
+func (c Config) othersCert() []string {
+	pair, err := tls.LoadX509KeyPair(c.Broker.Cert, c.Broker.Key)
+	if err != nil { // that is said elsewhere, or there is none
+		return nil
+	}
+	if cn := pair.Leaf.Subject.CommonName; cn != c.ID {
+		return []string{fmt.Sprintf("broker.cert is of %q, not of %q: is it another gateway's? A broker that goes by it lets this one do what that one may", cn, c.ID)}
+	}
+	return nil
 }
 
 // closedAtBoot notes the relays that close before any program runs: until then a

@@ -46,6 +46,7 @@ type Made struct {
 	Cert  []byte   // PEM, where the Authority signed one
 	Notes []string // what badged --check notes
 	site  string
+	key   string   // of the broker, "" for none
 	posts []string // ids of the stations
 }
 
@@ -60,11 +61,11 @@ const (
 func (m Maker) Make(orders []Order) ([]Made, error) {
 	var all []Made
 	var wrong error
-	ids, posts := map[string]string{}, map[string]string{}
+	seen := map[string]string{}
 	for _, o := range orders {
 		made, err := m.make(o)
 		if err == nil {
-			err = errors.Join(once(ids, "gateway "+made.ID, o.From), oncePosts(posts, made, o.From))
+			err = made.unlike(seen, o.From)
 		}
 		if err != nil {
 			wrong = errors.Join(wrong, said(o.From, err))
@@ -93,8 +94,14 @@ func once(seen map[string]string, what, from string) error {
 	return nil
 }
 
-// oncePosts wants the ids of stations to be unique in their site.
-func oncePosts(seen map[string]string, m Made, from string) (err error) {
+// unlike wants what tells gateways apart to be so: ids, keys, and the ids of
+// stations in their site.
+func (m Made) unlike(seen map[string]string, from string) error {
+	err := once(seen, "gateway "+m.ID, from)
+	if before, ok := seen[m.key]; ok && m.key != "" {
+		err = errors.Join(err, fmt.Errorf("the key of broker.key is in %s already; want one of its own", before))
+	}
+	seen[m.key] = from
 	for _, id := range m.posts {
 		err = errors.Join(err, once(seen, "station "+id+" of site "+m.site, from))
 	}
@@ -143,6 +150,7 @@ func (m Maker) make(o Order) (made Made, err error) {
 		return made, err
 	}
 	made.ID, made.site, made.Doc = c.ID, c.Site, d.compose(o, m.Now)
+	made.key = string(d.files[filepath.Base(c.Broker.Key)])
 	for _, s := range c.Stations {
 		made.posts = append(made.posts, s.ID)
 	}

@@ -80,6 +80,14 @@ func TestOwnCertificatesOfTheRow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	two := Order{From: "site.csv:3", Dir: dir, Values: map[string]string{
+		"gateway.id": "gw-2", "station[0].id": "dryer", "broker.cert": "certs/gw-1.pem", "broker.key": "certs/gw-1.key"}}
+	if _, err := m.Make(append(orders, two)); err == nil || !strings.Contains(err.Error(), "broker.key is in site.csv:2 already") {
+		t.Errorf("got %v, want one key for two gateways refused", err)
+	}
+	if alone, err := m.Make([]Order{two}); err != nil || !strings.Contains(strings.Join(alone[0].Notes, "\n"), `broker.cert is of "gw-1", not of "gw-2"`) {
+		t.Errorf("got %v, %v, want a note", alone, err)
+	}
 	f, err := Parse(made[0].Doc, "x")
 	if err != nil || f.Files["gw-1.pem"] != string(cert) || !strings.Contains(string(f.Config()), `cert = "gw-1.pem"`) || made[0].Cert != nil {
 		t.Errorf("got %v and\n%s", err, made[0].Doc)
