@@ -248,10 +248,10 @@ func TestT9_DamageIsMetWhileRunning(t *testing.T) {
 // the next start finds the old file or the new one, and nothing is lost that could
 // be read.
 func TestT9_PowerCutsWhileReplacing(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(9, 1))
 	for name, m := range honest {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			rnd := rand.New(rand.NewPCG(9, 1))
 			for n := range *cuts {
 				m.Seed++
 				d := cachetest.New(m)
