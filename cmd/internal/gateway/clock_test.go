@@ -52,6 +52,10 @@ func boot(id string, wall time.Time) (*clock, *hands) {
 	if wall.IsZero() {
 		h.wall = time.Unix(0, 0)
 	}
+	return clockBy(id, h), h
+}
+
+func clockBy(id string, h *hands) *clock {
 	return &clock{bootID: id, floor: builtAfter, up: h.up, chrony: h.asked,
 		wall: func() time.Time {
 			up := h.up()
@@ -66,7 +70,7 @@ func boot(id string, wall time.Time) (*clock, *hands) {
 				return "timesyncd"
 			}
 			return ""
-		}}, h
+		}}
 }
 
 var noon = time.Date(2027, 3, 1, 12, 0, 0, 0, time.UTC)

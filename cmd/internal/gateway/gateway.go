@@ -67,10 +67,18 @@ func Run(ctx context.Context, c config.Config, hw Hardware, log *slog.Logger) er
 
 // runWith is Run by another clock.
 func runWith(ctx context.Context, c config.Config, hw Hardware, log *slog.Logger, clk *clock) error {
-	g := &gateway{
+	return newGateway(c, hw, log, clk).work(ctx)
+}
+
+func newGateway(c config.Config, hw Hardware, log *slog.Logger, clk *clock) *gateway {
+	return &gateway{
 		cfg: c, hw: hw, log: log, hub: &control.Hub{}, clock: clk,
 		started: time.Now(), driven: make(chan struct{}),
 	}
+}
+
+// work is all that a gateway does, from its databases to their closing.
+func (g *gateway) work(ctx context.Context) error {
 	if err := g.open(); err != nil {
 		return err
 	}

@@ -41,6 +41,7 @@ type bench struct {
 	noChip error
 	on     bool
 	moves  int
+	moving func(on bool) // is told before the relay moves
 }
 
 func (b *bench) Chip(config.Reader) (Chip, error) {
@@ -59,6 +60,9 @@ func (b *bench) Set(on bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if on != b.on {
+		if b.moving != nil {
+			b.moving(on)
+		}
 		b.on = on
 		b.moves++
 	}
