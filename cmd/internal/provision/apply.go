@@ -37,6 +37,11 @@ type job struct {
 // Apply installs a provisioning file that was read from path, "" for none. The file
 // there then remembers the board.
 func (b *Board) Apply(doc []byte, path string, replace bool) (Report, error) {
+	lock, err := b.lock()
+	if err != nil {
+		return Report{}, err
+	}
+	defer lock.Close()
 	if _, err := b.settle(); err != nil {
 		return Report{}, err
 	}
@@ -77,6 +82,9 @@ func (b *Board) run(j job) (Report, error) {
 	next, err := b.install(f, cur)
 	if err != nil {
 		return b.refuse(j, cur, err)
+	}
+	if cur.Gateway != "" && cur.Gateway != next.Gateway {
+		next.before = cur.Gateway
 	}
 	return b.finish(j, f, next)
 }

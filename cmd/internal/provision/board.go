@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Board is the system that is provisioned.
@@ -63,6 +65,20 @@ func number(file string) (int, error) {
 	return 0, fmt.Errorf("no %s in %s\nhint: install the package badged first", userName, file)
 }
 
+// lock keeps a second run of this away until the file is closed: over ssh, while the
+// board starts.
+func (b *Board) lock() (*os.File, error) {
+	f, err := os.Open(filepath.Join(b.root, "/etc"))
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("provisioning: wait for another run: %w", err)
+	}
+	return f, nil
+}
+
 func (b *Board) link() string     { return filepath.Join(b.etc, configName) }
 func (b *Board) versions() string { return filepath.Join(b.etc, versionsName) }
 
@@ -70,6 +86,7 @@ func (b *Board) versions() string { return filepath.Join(b.etc, versionsName) }
 type current struct {
 	config  string // relative to /etc/badged; "" for none
 	version string // its folder's name; "" if it was not provisioned
+	before  string // another gateway that the card was until now
 	Record
 }
 

@@ -64,6 +64,11 @@ func (b *Board) tell(dir, text string) error {
 // the provisioning file on the boot partition if there is one, and looks whether the
 // card is still in its board.
 func (b *Board) Boot(replace bool) (Report, error) {
+	lock, err := b.lock()
+	if err != nil {
+		return Report{}, err
+	}
+	defer lock.Close()
 	settled, err := b.settle()
 	if err != nil {
 		return settled, err

@@ -136,8 +136,8 @@ func TestCardInAnotherBoard(t *testing.T) {
 	golden(t, "moved.txt", result(t, root))
 	golden(t, "moved-refused.txt", refused(t, root, m.file(t)))
 	other := m.file(t, "gateway.id", "gw-8")
-	if r := provisioned(t, root, other); r.State.Text != "provisioned as gw-8" {
-		t.Errorf("got %+v, want a card to be used for another gateway", r.State)
+	if r := provisioned(t, root, other); r.State.Text != "provisioned as gw-8" || !strings.Contains(r.Text, "was gateway gw-7 until now") {
+		t.Errorf("got %+v, want a card to be used for another gateway, and what that means", r)
 	}
 }
 
@@ -191,6 +191,33 @@ func TestFileRemembersItsBoard(t *testing.T) {
 	}
 	if _, err := apply("20000000beef", true); err != nil {
 		t.Errorf("got %v, want it taken by a board that replaces the first", err)
+	}
+}
+
+// Two runs at once, as of ssh while the board starts, are two runs in a row.
+func TestTwoRunsAtOnce(t *testing.T) {
+	root, m := newRoot(t, "1"), newSite(t)
+	provisioned(t, root, m.file(t))
+	docs := []string{m.file(t, "gateway.language", "fr"), m.file(t, "gateway.language", "it")}
+	ends := make(chan error)
+	for _, doc := range docs {
+		b, err := OpenBoard(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			_, err := b.Apply([]byte(doc), "", false)
+			ends <- err
+		}()
+	}
+	for range docs {
+		if err := <-ends; err != nil {
+			t.Error(err)
+		}
+	}
+	c, ok := usable(t, root)
+	if !ok || c.Language != "fr" && c.Language != "it" || trialOf(t, root) == nil {
+		t.Errorf("got language %q, want one of the two, on trial", c.Language)
 	}
 }
 

@@ -42,6 +42,9 @@ no session is running, and says so here.
 		t.WriteString("Without a network the gateway works all the same, and keeps trying to connect.\n")
 	}
 	notes, _ := c.Check() // it has passed
+	if cur.before != "" {
+		notes = append(notes, fmt.Sprintf("this card was gateway %s until now: the records that its backend does not have yet are sent as those of %s. For another gateway take a fresh card", cur.before, c.ID))
+	}
 	for _, n := range notes {
 		t.WriteString("\nNote:\n" + wrap(plain(n)))
 	}
