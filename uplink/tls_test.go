@@ -28,9 +28,9 @@ func pki(t *testing.T) (file func(string) string, issue func(name string, serial
 
 // secured is a Mosquitto that wants certificates, and takes the names in them for
 // user names.
-func secured(t *testing.T, file func(string) string) (*uplinktest.Mosquitto, string) {
+func secured(t *testing.T, file func(string) string) (*uplinktest.Server, string) {
 	t.Helper()
-	m := uplinktest.Start(t, fmt.Sprintf("cafile %s\ncertfile %s\nkeyfile %s\nrequire_certificate true\nuse_identity_as_username true\ntls_version tlsv1.2",
+	m := uplinktest.Mosquitto(t, fmt.Sprintf("cafile %s\ncertfile %s\nkeyfile %s\nrequire_certificate true\nuse_identity_as_username true\ntls_version tlsv1.2",
 		file("ca.pem"), file("broker.pem"), file("broker.key")))
 	return m, "tls://" + m.Addr
 }
@@ -172,10 +172,10 @@ func TestOldTLSIsRefused(t *testing.T) {
 }
 
 func TestTwoBoardsWithOneIdentityAreRecognised(t *testing.T) {
-	m := uplinktest.Start(t, "allow_anonymous true")
+	m := uplinktest.Mosquitto(t, "allow_anonymous true")
 	one, other := newMemory(), newMemory()
-	c := run(t, opts(m.URL(), one))
-	run(t, opts(m.URL(), other))
+	c := run(t, opts(m.Broker().URL, one))
+	run(t, opts(m.Broker().URL, other))
 	until(t, "it is said", func() bool {
 		return strings.Contains(c.State().Fault, `another client connected as "gw-1"`) && strings.Contains(c.State().Err, "another client")
 	})

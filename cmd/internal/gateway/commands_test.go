@@ -26,6 +26,16 @@ type commanded struct {
 func newCommanded(t *testing.T) *commanded {
 	t.Helper()
 	url := mqttBroker(t, new(auth.AllowHook), nil)
+	h := newCommandedHouse(t, url)
+	h.start()
+	h.push(url, "uid,account\n04A1B2C3,r-1\n")
+	h.eventually("the list", func(s control.Status) bool { return s.List.Version == 1 && s.Broker.Connected })
+	return h
+}
+
+// newCommandedHouse is one that nobody is at home in yet.
+func newCommandedHouse(t *testing.T, url string) *commanded {
+	t.Helper()
 	h := &commanded{house: newHouse(t, url), broker: backend.BrokerOpts{URL: url}}
 	if err := backend.CommandKeygen(h.dir); err != nil {
 		t.Fatal(err)
@@ -35,9 +45,6 @@ func newCommanded(t *testing.T) *commanded {
 	if h.sign, err = backend.ReadKey(filepath.Join(h.dir, backend.CommandKeyFile)); err != nil {
 		t.Fatal(err)
 	}
-	h.start()
-	h.push(url, "uid,account\n04A1B2C3,r-1\n")
-	h.eventually("the list", func(s control.Status) bool { return s.List.Version == 1 && s.Broker.Connected })
 	return h
 }
 

@@ -214,11 +214,16 @@ func (h *house) decide(uid string) control.Event {
 
 func (h *house) push(broker, csv string) {
 	h.t.Helper()
+	h.pushTo(backend.BrokerOpts{URL: broker}, csv)
+}
+
+func (h *house) pushTo(broker backend.BrokerOpts, csv string) {
+	h.t.Helper()
 	entries, err := backend.ReadCSV(strings.NewReader(csv))
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	p, err := backend.OpenPublisher(filepath.Join(h.dir, "lists"), "l-1", backend.BrokerOpts{URL: broker}, h.key)
+	p, err := backend.OpenPublisher(filepath.Join(h.dir, "lists"), "l-1", broker, h.key)
 	if err != nil {
 		h.t.Fatal(err)
 	}
