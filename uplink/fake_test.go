@@ -28,6 +28,8 @@ type memory struct {
 	ledger  string
 	records []session.Message
 	marks   session.Outbox
+	replay  uint64 // the next record to send again, 0 for none
+	last    uint64 // of those
 	changed chan struct{}
 	sent    []string // calls of Taken and Rewind
 	ring    []session.Message
@@ -173,13 +175,20 @@ func (m *memory) Unsent(_ context.Context, limit int) ([]session.Message, error)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	rest := m.records[m.marks.Taken:]
+	if len(rest) == 0 && m.replay > 0 {
+		rest = m.records[m.replay-1 : m.last]
+	}
 	return slices.Clone(rest[:min(limit, len(rest))]), nil
 }
 
 func (m *memory) Taken(_ context.Context, _ string, seq uint64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.marks.Taken = seq
+	if seq > m.marks.Taken {
+		m.marks.Taken = seq
+	} else if m.replay = seq + 1; m.replay > m.last {
+		m.replay = 0
+	}
 	m.sent = append(m.sent, fmt.Sprint("taken ", seq))
 	return nil
 }
@@ -195,18 +204,22 @@ func (m *memory) Acknowledge(_ context.Context, ledger string, upTo uint64, hash
 	case upTo > 0 && m.records[upTo-1].Hash != hash:
 		return session.ErrOtherHash
 	}
-	if upTo < m.marks.Committed {
-		m.marks.Taken = upTo
+	if upTo < m.marks.Committed && upTo < m.marks.Taken {
+		m.replay, m.last = upTo+1, m.marks.Taken
 	}
 	m.marks.Committed = upTo
 	m.marks.Taken = max(m.marks.Taken, upTo)
 	return nil
 }
 
-func (m *memory) Rewind(_ context.Context, from, _ uint64) error {
+func (m *memory) Rewind(_ context.Context, from, to uint64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.marks.Taken = from - 1
+	m.replay, m.last = from, to
+	select { // as a commit does
+	case m.changed <- struct{}{}:
+	default:
+	}
 	m.sent = append(m.sent, fmt.Sprint("rewind ", from))
 	return nil
 }

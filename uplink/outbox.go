@@ -43,6 +43,11 @@ const (
 	standGrace     = time.Minute // for the retained ack to arrive on a new connection
 )
 
+// carrier takes messages to the broker, as Conn does.
+type carrier interface {
+	publish(ctx context.Context, topic string, retained bool, payloads ...[]byte) (taken int, err error)
+}
+
 // forwarder sends the ledger in order. It outlives connections.
 type forwarder struct {
 	topics GatewayTopics
@@ -57,13 +62,14 @@ type forwarder struct {
 	wait   time.Duration // how long it may by now
 	again  time.Time     // from when on an ack may ask for the rest
 	pause  time.Duration // how long it may not after that
+	paced  time.Time     // from when on the next window may be sent again
 	top    uint64        // the highest record that any broker has taken
 	ledger string        // of top
 }
 
 // run sends until the connection or the outbox fails. Acks come to it from the
 // broker, so that one goroutine owns the marks.
-func (f *forwarder) run(ctx context.Context, conn *Conn, acks <-chan Incoming) error {
+func (f *forwarder) run(ctx context.Context, conn carrier, acks <-chan Incoming) error {
 	if f.wait == 0 {
 		f.moved()
 	}
@@ -115,8 +121,10 @@ func (f *forwarder) idle(ctx context.Context, acks <-chan Incoming, wait time.Du
 }
 
 // send hands one window of records to the broker and waits for its PUBACKs. It
-// returns how long the next window may wait.
-func (f *forwarder) send(ctx context.Context, conn *Conn) (wait time.Duration, err error) {
+// returns how long the next window may wait. Windows that a broker had before are a
+// pause apart, whatever comes meanwhile: new records do not wait for them, nor does
+// telemetry.
+func (f *forwarder) send(ctx context.Context, conn carrier) (wait time.Duration, err error) {
 	batch, err := f.out.Unsent(ctx, inFlight)
 	if err != nil {
 		return 0, fmt.Errorf("read outbox: %w", err)
@@ -125,7 +133,11 @@ func (f *forwarder) send(ctx context.Context, conn *Conn) (wait time.Duration, e
 		return f.sendTelemetry(ctx, conn)
 	}
 	if first := batch[0]; first.Ledger == f.ledger && first.Seq <= f.top {
-		wait = replayPause
+		if early := f.paced.Sub(f.now()); early > 0 {
+			wait, err = f.sendTelemetry(ctx, conn)
+			return min(wait, early), err
+		}
+		f.paced = f.now().Add(replayPause)
 	}
 	payloads := make([][]byte, len(batch))
 	for i, m := range batch {
@@ -143,11 +155,11 @@ func (f *forwarder) send(ctx context.Context, conn *Conn) (wait time.Duration, e
 	if lost != nil {
 		return 0, fmt.Errorf("send record: %w", lost)
 	}
-	return wait, nil
+	return 0, nil
 }
 
 // sendTelemetry sends what may be lost, once all that is billed is gone.
-func (f *forwarder) sendTelemetry(ctx context.Context, conn *Conn) (wait time.Duration, err error) {
+func (f *forwarder) sendTelemetry(ctx context.Context, conn carrier) (wait time.Duration, err error) {
 	batch, err := f.out.NextTelemetry(ctx, inFlight)
 	if err != nil {
 		return 0, fmt.Errorf("read telemetry: %w", err)
