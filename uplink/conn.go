@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -208,6 +209,28 @@ func (c *Conn) Messages() <-chan Incoming { return c.in }
 func (c *Conn) Publish(ctx context.Context, topic string, retained bool, payload []byte) error {
 	_, err := c.publish(ctx, topic, retained, payload)
 	return err
+}
+
+// Outgoing is a message to be published.
+type Outgoing struct {
+	Topic    string
+	Retained bool
+	Payload  []byte
+}
+
+// PublishAll is Publish for many messages, in order, a window at a time.
+func (c *Conn) PublishAll(ctx context.Context, messages ...Outgoing) error {
+	for some := range slices.Chunk(messages, inFlight) {
+		tokens := c.start(len(some), func(i int) mqtt.Token {
+			return c.client.Publish(some[i].Topic, 1, some[i].Retained, some[i].Payload)
+		})
+		for _, m := range some {
+			if _, err := c.await(ctx, tokens); err != nil {
+				return fmt.Errorf("publish %s: %w", m.Topic, err)
+			}
+		}
+	}
+	return nil
 }
 
 // publish sends messages in order without waiting between them, and returns how

@@ -2,6 +2,20 @@ package backend
 
 import "path/filepath"
 
+// FailAt has f called after each step of a Receiver: written, synced, taken,
+// acknowledged.
+func (r *Receiver) FailAt(f func(step string)) { r.at = f }
+
+// Abandon leaves the folder as a process does that dies.
+func (r *Receiver) Abandon() {
+	for _, l := range r.ledgers {
+		if l.f != nil {
+			l.f.Close()
+		}
+	}
+	r.lock.Close()
+}
+
 // Reopen frees the folder and gives the way to open it again.
 func (p *Publisher) Reopen() func() (*Publisher, error) {
 	p.Close()

@@ -2,9 +2,6 @@ package backend
 
 import (
 	"bufio"
-	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,238 +12,369 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gowebpki/jcs"
-
 	"badged/cmd/internal/durable"
-	"badged/uplink"
 )
 
-// firstPrev stands in a ledger's first record for the hash of the one before.
-var firstPrev = strings.Repeat("0", 64)
-
-// maxRecord is the longest message of a gateway that is taken.
-const maxRecord = 64 << 10
-
 // ledgerFile is one ledger of one gateway: a line of JSON for each record, in the
-// order they came. The last line may be torn by a crash and is then cut off.
+// order they came. The file is all that is known of it; in memory is only where to
+// look, 24 bytes for every blockLines lines that came in order, so that thousands of
+// gateways and millions of records fit into a small machine.
 type ledgerFile struct {
 	gateway, ledger string
-	f               *os.File
-	dirty           bool
-	written         time.Time         // last
-	whole           []string          // hashes of seq 1, 2 … as far as the chain holds
-	ahead           map[uint64]Record // after a gap
-	forks           map[string]bool   // records that contradict, by seq and hash
+	path            string
+	written         time.Time // last
+	upTo            uint64    // as far as the chain holds
+	hash            string    // of that record, empty before the first
+	last            uint64    // the highest there is
+	forks           int       // records that contradict others
+
+	f      *os.File // while it is worked on, else nil
+	size   int64    // bytes of whole lines
+	dirty  bool     // not synced
+	blocks []block
+	loaded int                // the block whose places are known, -1 for none
+	places map[uint64][]place // of the records in it
 }
 
-func (l *ledgerFile) upTo() uint64 { return uint64(len(l.whole)) }
+// blockLines is how many lines are read to find one.
+const blockLines = 256
 
-// hash is that of the record at upTo, empty before the first.
-func (l *ledgerFile) hash() string {
-	if len(l.whole) == 0 {
-		return ""
-	}
-	return l.whole[len(l.whole)-1]
+// block is where the lines of some records are, one after the other by number.
+type block struct {
+	at    int64  // bytes before it
+	first uint64 // record
+	lines uint64
 }
 
-func ledgerPath(dir, gateway, ledger string) string {
-	return filepath.Join(dir, gateway, ledger+".jsonl")
+// place is what the chain is made of.
+type place struct{ hash, prev string }
+
+func newLedgerFile(dir, gateway, ledger string) *ledgerFile {
+	return &ledgerFile{gateway: gateway, ledger: ledger, path: filepath.Join(dir, gateway, ledger+".jsonl"), loaded: -1}
 }
 
-func newLedger(gateway, ledger string, f *os.File) *ledgerFile {
-	return &ledgerFile{gateway: gateway, ledger: ledger, f: f, ahead: make(map[uint64]Record), forks: make(map[string]bool)}
+// openLedgers reads every ledger under dir, and makes all that is in them last: it
+// may have been written by a process that died before it could. say is told what
+// is odd.
+func openLedgers(dir string, say func(l *ledgerFile, what string)) (map[string]*ledgerFile, error) {
+	all := make(map[string]*ledgerFile)
+	in := bufio.NewReaderSize(nil, maxLine)
+	if err := durable.SyncDir(dir); err != nil {
+		return nil, err
+	}
+	err := eachLedger(dir, func(gateway, ledger string) error {
+		l := newLedgerFile(dir, gateway, ledger)
+		if err := errors.Join(l.recover(in, say), l.release(), durable.SyncDir(filepath.Dir(l.path))); err != nil {
+			return fmt.Errorf("read ledger %s: %w", l.path, err)
+		}
+		all[gateway+"/"+ledger] = l
+		return nil
+	})
+	return all, err
 }
 
-func createLedger(dir, gateway, ledger string) (*ledgerFile, error) {
-	path := ledgerPath(dir, gateway, ledger)
-	if err := durable.MakeDir(filepath.Dir(path)); err != nil {
-		return nil, fmt.Errorf("open ledger: %w", err)
-	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open ledger: %w", err)
-	}
-	if err := durable.SyncDir(filepath.Dir(path)); err != nil {
-		return nil, errors.Join(fmt.Errorf("open ledger: %w", err), f.Close())
-	}
-	info, err := f.Stat()
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open ledger: %w", err), f.Close())
-	}
-	l := newLedger(gateway, ledger, f)
-	l.written = info.ModTime()
-	return l, nil
-}
-
-// openLedgers reads every ledger under dir.
-func openLedgers(dir string) (map[string]*ledgerFile, error) {
+// eachLedger walks the ledgers under dir by gateway.
+func eachLedger(dir string, do func(gateway, ledger string) error) error {
 	paths, err := fs.Glob(os.DirFS(dir), "*/*.jsonl")
 	if err != nil {
-		return nil, fmt.Errorf("open ledgers: %w", err)
+		return err
 	}
-	all := make(map[string]*ledgerFile)
 	for _, path := range paths {
 		gateway, file, _ := strings.Cut(path, "/")
-		l, err := createLedger(dir, gateway, strings.TrimSuffix(file, ".jsonl"))
-		if err != nil {
-			return nil, err
-		}
-		all[gateway+"/"+l.ledger] = l
-		if err := l.read(); err != nil {
-			return nil, fmt.Errorf("read ledger %s: %w", path, err)
-		}
-	}
-	return all, nil
-}
-
-// read learns what the file holds, and cuts off a torn end.
-func (l *ledgerFile) read() error {
-	in := bufio.NewReaderSize(l.f, 2*maxRecord)
-	var end int64
-	for line := 1; ; line++ {
-		b, err := in.ReadSlice('\n')
-		if err == io.EOF {
-			return l.f.Truncate(end)
-		}
-		if err != nil {
+		if err := do(gateway, strings.TrimSuffix(file, ".jsonl")); err != nil {
 			return err
 		}
-		end += int64(len(b))
-		var rec Record
-		if err := json.Unmarshal(b, &rec); err != nil {
-			return fmt.Errorf("line %d: %w (restore the file, or move it away to receive the ledger anew)", line, err)
-		}
-		rec.Record = bytes.Clone(rec.Record)
-		l.place(rec)
-	}
-}
-
-// add appends a record that is not in the file yet. note says what is odd.
-func (l *ledgerFile) add(rec Record) (note string, isNew bool, err error) {
-	note, isNew = l.place(rec)
-	if !isNew {
-		return note, false, nil
-	}
-	b, err := json.Marshal(rec)
-	if err != nil {
-		return note, false, fmt.Errorf("write ledger: %w", err)
-	}
-	l.dirty, l.written = true, time.Now()
-	if _, err := l.f.Write(append(b, '\n')); err != nil {
-		return note, false, fmt.Errorf("write ledger: %w", err)
-	}
-	return note, true, nil
-}
-
-func (l *ledgerFile) sync() error {
-	if !l.dirty {
-		return nil
-	}
-	l.dirty = false
-	if err := l.f.Sync(); err != nil {
-		return fmt.Errorf("write ledger: %w", err)
 	}
 	return nil
 }
 
-// place finds out where a record belongs.
-func (l *ledgerFile) place(rec Record) (note string, isNew bool) {
-	known := ""
-	if rec.Seq <= l.upTo() {
-		known = l.whole[rec.Seq-1]
-	} else if a, ok := l.ahead[rec.Seq]; ok {
-		known = a.Hash
+// open makes the file ready to be read and written, with a lasting name.
+func (l *ledgerFile) open() error {
+	if l.f != nil {
+		return nil
 	}
-	switch id := fmt.Sprint(rec.Seq, rec.Hash); {
-	case known == rec.Hash, l.forks[id]:
-		return "", false
-	case known != "":
-		l.forks[id] = true
-		return "another record came with a number that was given before", true
+	if err := durable.MakeDir(filepath.Dir(l.path)); err != nil {
+		return err
 	}
-	gap := len(l.ahead) == 0 && rec.Seq > l.upTo()+1
-	l.ahead[rec.Seq] = rec
-	if note := l.extend(); note != "" {
-		return note, true
+	_, err := os.Stat(l.path)
+	isNew := errors.Is(err, fs.ErrNotExist)
+	if l.f, err = os.OpenFile(l.path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600); err != nil {
+		return err
 	}
-	if gap {
-		return "records are missing before this one", true
+	if isNew {
+		return durable.SyncDir(filepath.Dir(l.path))
 	}
-	return "", true
+	return nil
 }
 
-// extend moves the whole part on as far as the chain holds.
-func (l *ledgerFile) extend() (note string) {
-	for {
-		rec, ok := l.ahead[l.upTo()+1]
-		if !ok {
-			return ""
-		}
-		before := l.hash()
-		if before == "" {
-			before = firstPrev
-		}
-		delete(l.ahead, rec.Seq)
-		if prevOf(rec.Record) != before {
-			// It keeps nothing from its place: the one that does follow may still come.
-			l.forks[fmt.Sprint(rec.Seq, rec.Hash)] = true
-			return "a record does not follow on the one before it"
-		}
-		l.whole = append(l.whole, rec.Hash)
+// release makes what was written last and lets go of the file and of all that can
+// be read again.
+func (l *ledgerFile) release() error {
+	l.loaded, l.places = -1, nil
+	if l.f == nil {
+		return nil
 	}
+	var err error
+	if l.dirty {
+		err = l.f.Sync()
+	}
+	if err = errors.Join(err, l.f.Close()); err == nil {
+		l.dirty = false
+	}
+	l.f = nil
+	return err
 }
 
-func prevOf(record []byte) string {
-	var r struct{ Prev string }
-	_ = json.Unmarshal(record, &r)
-	return r.Prev
-}
-
-// parseRecord checks a message by itself: where it came from, and its hash.
-func parseRecord(topic string, payload []byte) (Record, error) {
-	gateway, leaf, ok := uplink.GatewayOf(topic)
-	if !ok || leaf != "events" {
-		return Record{}, errors.New("topic of no gateway's events")
+// recover learns what the file holds. A torn end, which no sync has covered, is cut
+// off. Lines that are damaged inside the file are no crash's doing alone: the file as
+// it was is kept aside, the good lines go on, and the gateway sends the rest again.
+func (l *ledgerFile) recover(in *bufio.Reader, say func(*ledgerFile, string)) error {
+	if err := l.open(); err != nil {
+		return err
 	}
-	if len(payload) > maxRecord {
-		return Record{}, fmt.Errorf("message of %d bytes, at most %d are taken", len(payload), maxRecord)
-	}
-	var m struct {
-		V int `json:"v"`
-		Record
-	}
-	if err := json.Unmarshal(payload, &m); err != nil {
-		return Record{}, err
-	}
-	m.Gateway = gateway
-	if err := uplink.CheckID(m.Ledger); err != nil {
-		return Record{}, fmt.Errorf("ledger: %w", err)
-	}
-	if m.V != 1 || m.Seq == 0 {
-		return Record{}, fmt.Errorf("version %d, seq %d: want version 1 and a seq from 1", m.V, m.Seq)
-	}
-	return m.Record, checkHash(m.Record)
-}
-
-// checkHash makes sure of the record's own words: they are what the chain is of.
-func checkHash(rec Record) error {
-	canonical, err := jcs.Transform(rec.Record)
+	info, err := l.f.Stat()
 	if err != nil {
-		return fmt.Errorf("record: %w", err)
+		return err
 	}
-	sum := sha256.Sum256(canonical)
-	if hex.EncodeToString(sum[:]) != rec.Hash {
-		return errors.New("record does not have the hash that the message says")
+	l.written, l.dirty = info.ModTime(), true
+	in.Reset(l.f)
+	damaged, err := l.read(in)
+	if err != nil {
+		return err
 	}
-	var inside struct {
-		Ledger string
-		Seq    uint64
+	if len(damaged) > 0 {
+		aside, err := l.setAside(in, damaged)
+		if err != nil {
+			return err
+		}
+		say(l, fmt.Sprintf("%d damaged lines, the first %d: the file as it was is now %s, the gateway will send their records again", len(damaged), damaged[0], aside))
+	} else if info.Size() > l.size {
+		if err := errors.Join(l.f.Truncate(l.size), os.Chtimes(l.path, time.Time{}, l.written)); err != nil {
+			return err
+		}
 	}
-	if err := json.Unmarshal(rec.Record, &inside); err != nil {
-		return fmt.Errorf("record: %w", err)
+	if what := l.odd(); what != "" {
+		say(l, what)
 	}
-	if inside.Ledger != rec.Ledger || inside.Seq != rec.Seq {
-		return errors.New("record and message disagree on ledger or seq")
+	return nil
+}
+
+// odd says what is wrong with the ledger as far as it has come, "" if nothing is.
+func (l *ledgerFile) odd() string {
+	var what []string
+	if l.last > l.upTo {
+		what = append(what, fmt.Sprintf("whole up to %d, the last is %d: what is between is missing or does not follow", l.upTo, l.last))
 	}
+	if l.forks > 0 {
+		what = append(what, fmt.Sprintf("%d records contradict others", l.forks))
+	}
+	return strings.Join(what, "; ")
+}
+
+// read takes the lines in. It stops before a torn end, and returns the numbers of
+// lines that are whole and make no sense.
+func (l *ledgerFile) read(in *bufio.Reader) (damaged []int, err error) {
+	for n := 1; ; n++ {
+		line, err := in.ReadSlice('\n')
+		if err == io.EOF {
+			return damaged, nil
+		}
+		long := err == bufio.ErrBufferFull
+		for err == bufio.ErrBufferFull {
+			line, err = in.ReadSlice('\n')
+		}
+		if err == io.EOF {
+			return damaged, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		rec, bad := parseLine(line)
+		if long || bad != nil || rec.Gateway != l.gateway || rec.Ledger != l.ledger {
+			damaged = append(damaged, n)
+			continue
+		}
+		if len(damaged) > 0 {
+			continue // it will be read again, from another place
+		}
+		if _, err := l.took(rec, len(line)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// setAside puts a copy without the damaged lines in the file's place, and reads it.
+func (l *ledgerFile) setAside(in *bufio.Reader, damaged []int) (aside string, err error) {
+	if _, err := l.f.Seek(0, io.SeekStart); err != nil {
+		return "", err
+	}
+	in.Reset(l.f)
+	good, err := os.CreateTemp(filepath.Dir(l.path), ".new-*")
+	if err != nil {
+		return "", err
+	}
+	defer os.Remove(good.Name())
+	out := bufio.NewWriter(good)
+	for n := 1; err == nil; n++ {
+		var line []byte
+		if line, err = in.ReadBytes('\n'); err != nil {
+			break
+		}
+		if len(damaged) > 0 && n == damaged[0] {
+			damaged = damaged[1:]
+			continue
+		}
+		_, err = out.Write(line)
+	}
+	if err != io.EOF {
+		return "", errors.Join(err, good.Close())
+	}
+	if err := errors.Join(out.Flush(), good.Sync(), good.Close(), l.f.Close()); err != nil {
+		return "", err
+	}
+	aside = l.path + ".damaged-" + time.Now().UTC().Format("20060102T150405.000")
+	if err := errors.Join(os.Link(l.path, aside), os.Rename(good.Name(), l.path), durable.SyncDir(filepath.Dir(l.path)),
+		os.Chtimes(l.path, time.Time{}, l.written)); err != nil {
+		return "", err
+	}
+	fresh := newLedgerFile("", l.gateway, l.ledger)
+	fresh.path, fresh.written, fresh.dirty = l.path, l.written, true
+	*l = *fresh
+	if err := l.open(); err != nil {
+		return "", err
+	}
+	in.Reset(l.f)
+	_, err = l.read(in)
+	return aside, err
+}
+
+// add appends a record that is not in the file yet. note says what is odd.
+func (l *ledgerFile) add(rec Record) (note string, isNew bool, err error) {
+	if err := l.open(); err != nil {
+		return "", false, err
+	}
+	known, err := l.find(rec.Seq)
+	if err != nil {
+		return "", false, err
+	}
+	for _, p := range known {
+		if p.hash == rec.Hash {
+			return "", false, nil
+		}
+	}
+	line, err := formatLine(rec)
+	if err != nil {
+		return "", false, err
+	}
+	l.dirty, l.written = true, time.Now()
+	if _, err := l.f.Write(line); err != nil {
+		return "", false, err
+	}
+	note, err = l.took(rec, len(line))
+	return note, true, err
+}
+
+// took notes a line that is at the end of the file now, and moves the whole part on
+// as far as the chain holds.
+func (l *ledgerFile) took(rec Record, length int) (note string, err error) {
+	p := place{rec.Hash, prevOf(rec.Record)}
+	switch {
+	case rec.Seq <= l.upTo:
+		note = "another record came with a number that was given before"
+		l.forks++
+	case rec.Seq == l.upTo+1 && p.prev != l.before():
+		note = "a record does not follow on the one before it" // the one that does may still come
+	case rec.Seq > l.upTo+1 && l.last <= l.upTo:
+		note = "records are missing before this one"
+	}
+	l.extend(rec.Seq, length, p)
+	if rec.Seq != l.upTo+1 || p.prev != l.before() {
+		return note, nil
+	}
+	l.upTo, l.hash = rec.Seq, p.hash
+	return note, l.follow()
+}
+
+// before is what the next record's prev must be.
+func (l *ledgerFile) before() string {
+	if l.hash == "" {
+		return firstPrev
+	}
+	return l.hash
+}
+
+// extend makes room for a line in the blocks.
+func (l *ledgerFile) extend(seq uint64, length int, p place) {
+	n := len(l.blocks) - 1
+	if n < 0 || l.blocks[n].lines == blockLines || seq != l.blocks[n].first+l.blocks[n].lines {
+		l.blocks = append(l.blocks, block{at: l.size, first: seq})
+		n++
+	}
+	l.blocks[n].lines++
+	if l.loaded == n {
+		l.places[seq] = append(l.places[seq], p)
+	}
+	l.size += int64(length)
+	l.last = max(l.last, seq)
+}
+
+// follow goes on with records that came ahead of a gap.
+func (l *ledgerFile) follow() error {
+	for l.upTo < l.last {
+		known, err := l.find(l.upTo + 1)
+		if err != nil {
+			return err
+		}
+		next := ""
+		for _, p := range known {
+			if next == "" && p.prev == l.before() {
+				next = p.hash
+			}
+		}
+		if next == "" {
+			return nil
+		}
+		l.upTo, l.hash = l.upTo+1, next
+	}
+	return nil
+}
+
+// find gives the records of a number, in the order they came: one, unless there are
+// forks.
+func (l *ledgerFile) find(seq uint64) (found []place, err error) {
+	if seq > l.last {
+		return nil, nil
+	}
+	for n, b := range l.blocks {
+		if seq < b.first || seq-b.first >= b.lines {
+			continue
+		}
+		if l.loaded != n {
+			if err := l.load(n); err != nil {
+				return nil, err
+			}
+		}
+		found = append(found, l.places[seq]...)
+	}
+	return found, nil
+}
+
+// load reads a block.
+func (l *ledgerFile) load(n int) error {
+	b := l.blocks[n]
+	l.loaded, l.places = -1, make(map[uint64][]place, b.lines)
+	in := bufio.NewReader(io.NewSectionReader(l.f, b.at, l.size-b.at))
+	for range b.lines {
+		line, err := in.ReadBytes('\n')
+		if err != nil {
+			return err
+		}
+		var rec Record
+		if err := json.Unmarshal(line, &rec); err != nil {
+			return err
+		}
+		l.places[rec.Seq] = append(l.places[rec.Seq], place{rec.Hash, prevOf(rec.Record)})
+	}
+	l.loaded = n
 	return nil
 }

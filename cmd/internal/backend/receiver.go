@@ -8,9 +8,13 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"badged/cmd/internal/durable"
 	"badged/uplink"
@@ -23,8 +27,10 @@ type Receiver struct {
 	client  string // id, the same as long as the folder lives
 	lock    *os.File
 	ledgers map[string]*ledgerFile // by gateway/ledger
+	newest  map[string]*ledgerFile // by gateway: the one that was written last
 	log     *slog.Logger
 	follow  func(Record)
+	at      func(step string) // failpoint of the crash tests
 }
 
 // ReceiverOpts are the ways to receive.
@@ -36,21 +42,11 @@ type ReceiverOpts struct {
 	Log    *slog.Logger
 }
 
-// Record is one message of a gateway as it was committed.
-type Record struct {
-	Gateway string          `json:"gateway"`
-	Ledger  string          `json:"ledger"`
-	Seq     uint64          `json:"seq"`
-	Hash    string          `json:"hash"`
-	Record  json.RawMessage `json:"record"`
-	Time    json.RawMessage `json:"time,omitempty"`
-}
-
 // OpenReceiver opens the folder, or makes it, and reads how far each ledger has
 // come. Close frees it. Without a folder, "", it keeps nothing and acknowledges
 // nothing: Follow is told of all that comes, repeats too.
 func OpenReceiver(dir string, o ReceiverOpts) (*Receiver, error) {
-	r := &Receiver{dir: dir, ack: o.Ack, log: o.Log, follow: o.Follow}
+	r := &Receiver{dir: dir, ack: o.Ack, log: o.Log, follow: o.Follow, at: func(string) {}}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
@@ -70,7 +66,10 @@ func OpenReceiver(dir string, o ReceiverOpts) (*Receiver, error) {
 	}
 	r.lock = l
 	if r.client, err = clientID(dir); err == nil {
-		r.ledgers, err = openLedgers(dir)
+		r.ledgers, err = openLedgers(dir, func(l *ledgerFile, what string) {
+			r.log.Warn("ledger is odd", "gateway", l.gateway, "ledger", l.ledger, "what", what)
+		})
+		r.newest = latest(r.ledgers)
 	}
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
@@ -100,7 +99,7 @@ func (r *Receiver) Close() error {
 	}
 	var err error
 	for _, l := range r.ledgers {
-		err = errors.Join(err, l.f.Close())
+		err = errors.Join(err, l.release())
 	}
 	return errors.Join(err, r.lock.Close())
 }
@@ -141,7 +140,7 @@ func (e *diskError) Unwrap() error { return e.error }
 
 func (r *Receiver) connection(ctx context.Context, b BrokerOpts) error {
 	// A copy that acknowledges nothing leaves no queue behind on the broker.
-	l, err := uplink.Dial(ctx, b, uplink.Session{ClientID: r.client, Resume: r.ack, Buffer: 10_000})
+	l, err := uplink.Dial(ctx, b, uplink.Session{ClientID: r.client, Resume: r.ack, Buffer: 1000})
 	if err != nil {
 		return err
 	}
@@ -149,10 +148,8 @@ func (r *Receiver) connection(ctx context.Context, b BrokerOpts) error {
 	if err := l.Subscribe(ctx, uplink.AllEvents); err != nil {
 		return err
 	}
-	for _, f := range latest(r.ledgers) {
-		if err := r.acknowledge(ctx, l, f); err != nil {
-			return err
-		}
+	if err := r.acknowledge(ctx, l, slices.Collect(maps.Keys(r.newest))); err != nil {
+		return err
 	}
 	for {
 		select {
@@ -196,54 +193,63 @@ func (r *Receiver) take(ctx context.Context, l *uplink.Conn, messages []uplink.I
 			fresh = append(fresh, rec)
 			continue
 		}
-		f, err := r.ledger(rec)
-		if err != nil {
-			return &diskError{err}
-		}
+		f := r.ledger(rec)
 		touched[f] = true
 		isNew, err := r.append(f, rec)
 		if err != nil {
-			return &diskError{err}
+			return &diskError{fmt.Errorf("write ledger %s: %w", f.path, err)}
 		}
 		if isNew {
-			fresh = append(fresh, rec)
+			fresh, r.newest[f.gateway] = append(fresh, rec), f
 		}
 	}
-	for f := range touched {
-		if err := f.sync(); err != nil {
-			return &diskError{err}
-		}
+	if err := release(touched); err != nil {
+		return &diskError{err}
 	}
+	r.at("synced")
 	for _, m := range messages {
 		m.Ack()
 	}
+	r.at("taken")
 	for _, rec := range fresh {
 		r.follow(rec)
 	}
+	gateways := make(map[string]bool)
 	for f := range touched {
-		if err := r.acknowledge(ctx, l, f); err != nil {
-			return err
-		}
+		gateways[f.gateway] = true
 	}
-	return nil
+	return r.acknowledge(ctx, l, slices.Collect(maps.Keys(gateways)))
 }
 
-// ledger opens the file that a record belongs to.
-func (r *Receiver) ledger(rec Record) (*ledgerFile, error) {
+// release makes what was written to ledgers last, some at a time: a disk takes many
+// flushes in little more than the time of one.
+func release(ledgers map[*ledgerFile]bool) error {
+	var g errgroup.Group
+	g.SetLimit(8)
+	for l := range ledgers {
+		g.Go(func() error {
+			if err := l.release(); err != nil {
+				return fmt.Errorf("write ledger %s: %w", l.path, err)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// ledger is what a record belongs to.
+func (r *Receiver) ledger(rec Record) *ledgerFile {
 	name := rec.Gateway + "/" + rec.Ledger
-	if f := r.ledgers[name]; f != nil {
-		return f, nil
+	if r.ledgers[name] == nil {
+		r.ledgers[name] = newLedgerFile(r.dir, rec.Gateway, rec.Ledger)
 	}
-	f, err := createLedger(r.dir, rec.Gateway, rec.Ledger)
-	if err == nil {
-		r.ledgers[name] = f
-	}
-	return f, err
+	return r.ledgers[name]
 }
 
 // append writes a record that is not there yet, and reports what is odd about it.
 func (r *Receiver) append(f *ledgerFile, rec Record) (isNew bool, err error) {
 	note, isNew, err := f.add(rec)
+	r.at("written")
 	if note != "" {
 		r.log.Warn(note, "gateway", rec.Gateway, "ledger", rec.Ledger, "seq", rec.Seq)
 	}
@@ -261,15 +267,28 @@ func latest(ledgers map[string]*ledgerFile) map[string]*ledgerFile {
 	return newest
 }
 
-// acknowledge publishes, retained, up to where the ledger is whole. To say it
-// again is to say that the rest is missing.
-func (r *Receiver) acknowledge(ctx context.Context, l *uplink.Conn, f *ledgerFile) error {
+// acknowledge publishes, retained, up to where the newest ledger of each gateway is
+// whole. To say it again is to say that the rest is missing.
+func (r *Receiver) acknowledge(ctx context.Context, l *uplink.Conn, gateways []string) error {
 	if !r.ack {
 		return nil
 	}
-	b, err := json.Marshal(uplink.Ack{Ledger: f.ledger, UpTo: f.upTo(), Hash: f.hash()})
-	if err != nil {
-		return fmt.Errorf("encode ack: %w", err)
+	var acks []uplink.Outgoing
+	for _, gateway := range gateways {
+		f := r.newest[gateway]
+		if f == nil {
+			continue // nothing of it was ever kept
+		}
+		b, err := json.Marshal(uplink.Ack{Ledger: f.ledger, UpTo: f.upTo, Hash: f.hash})
+		if err != nil {
+			return fmt.Errorf("encode ack: %w", err)
+		}
+		acks = append(acks, uplink.Outgoing{Topic: uplink.GatewayTopics(gateway).Ack(), Retained: true, Payload: b})
 	}
-	return l.Publish(ctx, uplink.GatewayTopics(f.gateway).Ack(), true, b)
+	if len(acks) == 0 {
+		return nil
+	}
+	err := l.PublishAll(ctx, acks...)
+	r.at("acknowledged")
+	return err
 }
