@@ -32,6 +32,9 @@ func printStatus(out io.Writer, s control.Status) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	defer w.Flush()
 	fmt.Fprintf(w, "gateway\t%s, version %s, up since %s\n", s.Gateway, s.Version, s.Started.Local().Format(time.DateTime))
+	if s.Board != "" {
+		fmt.Fprintf(w, "board\t%s\n", s.Board)
+	}
 	fmt.Fprintf(w, "clock\t%s\n", s.Clock.Clock)
 	fmt.Fprintf(w, "broker\t%s\n", brokerLine(s.Broker))
 	fmt.Fprintf(w, "list\t%s\n", listLine(s.List))

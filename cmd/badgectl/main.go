@@ -77,6 +77,7 @@ const description = `The technician's and the integrator's command line of badge
 Example:
   badgectl status
   badgectl identify --atqa 0400 --sak 08 --uid 04A1B2C3
+  badgectl provision make --template site/badged.toml --set gateway.id=gw-0042 --out out
   badgectl list push badges.csv --list via-roma-12 --sign list-key.jwk --broker tls://broker.example.org:8883`
 
 func main() {

@@ -27,7 +27,11 @@ type Error struct {
 func (e *Error) Error() string {
 	lines := make([]string, len(e.Problems))
 	for i, p := range e.Problems {
-		lines[i] = fmt.Sprintf("%s:%d: %s: %s", e.File, p.Line, p.Key, p.Text)
+		at := e.File
+		if p.Line > 0 {
+			at = fmt.Sprintf("%s:%d", e.File, p.Line)
+		}
+		lines[i] = fmt.Sprintf("%s: %s: %s", at, p.Key, p.Text)
 	}
 	return strings.Join(lines, "\n")
 }
