@@ -73,21 +73,25 @@ func (v victim) do(t *testing.T, p *backend.Publisher) (err error) {
 	return err
 }
 
-// run runs the victim and tells whether it was killed. Anything else but a good
-// end is an error.
+// never is far later than a victim ends by itself.
+const never = time.Minute
+
+// run runs the victim and tells whether it was killed, after a time at the latest.
+// Anything else but a good end is an error.
 func (v victim) run(t *testing.T, killAfter time.Duration) (killed bool) {
 	t.Helper()
 	b, err := json.Marshal(v)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(os.Args[0], "-test.run=^TestPublisherChild$")
+	ctx, cancel := context.WithTimeout(t.Context(), killAfter)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestPublisherChild$")
 	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", victimEnv+"="+string(b))
-	if killAfter > 0 {
-		timer := time.AfterFunc(killAfter, func() { cmd.Process.Kill() })
-		defer timer.Stop()
-	}
 	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState == nil {
+		return true // before it began
+	}
 	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() && ws.Signal() == syscall.SIGKILL {
 		return true
 	}
@@ -134,7 +138,7 @@ func newTown(t *testing.T) *town {
 			}
 		}
 	})
-	w.v.run(t, 0)
+	w.v.run(t, never)
 	w.client = newFollower(t, b, publicOf(w.v.Key), publicOf(w.v.Root))
 	w.client.start()
 	w.converge()
@@ -198,7 +202,7 @@ func (w *town) next(what string) {
 	case "compact": // has something to do only after a push
 		w.v.What, w.v.At = "push", 0
 		w.v.Count++
-		w.v.run(w.t, 0)
+		w.v.run(w.t, never)
 		w.v.What = what
 	case "rotate":
 		w.v.Key = listKey(w.t)
@@ -229,7 +233,7 @@ func TestPublisherKilledAtEveryStep(t *testing.T) {
 			for killed := true; killed; steps++ {
 				w.next(what)
 				w.v.At = steps + 1
-				killed = w.v.run(t, 0)
+				killed = w.v.run(t, never)
 				if what == "epoch" { // its pieces have the topics of those before
 					w.again("push")
 				} else {
