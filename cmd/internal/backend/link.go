@@ -73,6 +73,24 @@ func (l *link) unwatch(ctx context.Context) ([]byte, error) {
 	}
 }
 
+// linger is the last message on the watched topic after a while of silence there.
+func (l *link) linger(ctx context.Context) ([]byte, error) {
+	t := time.NewTimer(l.settle)
+	defer t.Stop()
+	for {
+		select {
+		case m := <-l.Messages():
+			l.note(m)
+		case <-t.C:
+			return l.seen, nil
+		case <-l.Lost():
+			return nil, l.Err()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
 func (l *link) note(m uplink.Incoming) {
 	m.Ack()
 	if m.Topic == l.watched {

@@ -265,8 +265,9 @@ func (p *Publisher) sendHead(ctx context.Context, l *link, before []byte) error 
 	return p.keepHead(ctx, l, message, before)
 }
 
-// keepHead sends the head until the broker has it, and stops where another one
-// than before takes its place.
+// keepHead sends the head until the broker has it, and listens for a moment: MQTT
+// cannot swap one message for another, so whoever looked before this head came may
+// still send theirs. It stops where another one than before takes its place.
 func (p *Publisher) keepHead(ctx context.Context, l *link, message, before []byte) error {
 	topic := p.store.topics.Head()
 	for range 3 {
@@ -274,8 +275,14 @@ func (p *Publisher) keepHead(ctx context.Context, l *link, message, before []byt
 			return err
 		}
 		l.reach("head sent")
-		found, err := l.fetch(ctx, topic)
-		switch now := found[topic]; {
+		now, err := l.watch(ctx, topic)
+		if string(now) == string(message) && err == nil {
+			now, err = l.linger(ctx)
+		}
+		if err == nil {
+			_, err = l.unwatch(ctx)
+		}
+		switch {
 		case err != nil:
 			return err
 		case string(now) == string(message):

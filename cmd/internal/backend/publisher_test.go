@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -288,6 +289,114 @@ func TestWatchRepairsAtOnceAndGoesOnAfterErrors(t *testing.T) {
 	watch(t, empty, reports)
 	if err := <-reports; err == nil {
 		t.Error("got a repair of a list by another key, want an error")
+	}
+}
+
+// A broker that lost a piece, or the key set, and still has the head is whole again
+// by the first look of Watch, and within the hour later.
+func TestWatchReadsAllOfTheList(t *testing.T) {
+	dir, b := t.TempDir(), broker(t)
+	p := publisher(t, dir, b)
+	push(t, p, badges(0, 5), backend.PushOpts{})
+	c, err := uplink.Dial(t.Context(), b, uplink.Session{ClientID: "vandal"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Publish(t.Context(), uplink.ListTopics("desk").Chunk(1, 0), true, nil); err != nil {
+		t.Fatal(err)
+	}
+	reports := make(chan error, 10)
+	watch(t, p, reports)
+	if err := <-reports; err != nil {
+		t.Errorf("got %v, want the broker repaired", err)
+	}
+	if _, n := verified(t, dir, b); n != 5 {
+		t.Errorf("got %d badges, want 5", n)
+	}
+}
+
+func TestWatchSignsTheHeadDaily(t *testing.T) {
+	dir, b := t.TempDir(), broker(t)
+	p := publisher(t, dir, b)
+	push(t, p, badges(0, 5), backend.PushOpts{})
+	before, _ := verified(t, dir, b)
+	p.Now = func() time.Time { return time.Now().Add(24 * time.Hour) }
+	reports := make(chan error, 10)
+	watch(t, p, reports)
+	if err := <-reports; err != nil {
+		t.Error(err)
+	}
+	after, _ := verified(t, dir, b)
+	if d := after.IssuedAt.Sub(before.IssuedAt); after.Digest != before.Digest || d < 24*time.Hour {
+		t.Errorf("got a head of %v later, digest %v; want the same list a day later", d, after.Digest)
+	}
+}
+
+// A new epoch that replaces rubbish goes on by itself once it is the store's.
+func TestANewEpochThatWasCutShortGoesOn(t *testing.T) {
+	dir, b := t.TempDir(), broker(t)
+	p := publisher(t, dir, b)
+	push(t, p, badges(0, 10), backend.PushOpts{})
+	c, err := uplink.Dial(t.Context(), b, uplink.Session{ClientID: "vandal"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Publish(t.Context(), uplink.ListTopics("desk").Head(), true, []byte("garbage")); err != nil {
+		t.Fatal(err)
+	}
+	p.FailAt(func(step string) {
+		if step == "version stored" {
+			panic(step)
+		}
+	})
+	func() {
+		defer func() { _ = recover() }()
+		_, _ = p.Push(t.Context(), entries(t, badges(0, 11)), backend.PushOpts{NewEpoch: true})
+		t.Error("the push went through, want it cut short")
+	}()
+	p.Close()
+	push(t, publisher(t, dir, b), badges(0, 12), backend.PushOpts{})
+	if h, n := verified(t, dir, b); h.Epoch != 2 || n != 12 {
+		t.Errorf("got epoch %d with %d badges, want 2 with 12", h.Epoch, n)
+	}
+}
+
+// Two publishers that work from copies of one store at once: at most one gets
+// through, and the other one says why not.
+func TestTwoPublishersAtOnce(t *testing.T) {
+	dir, b := t.TempDir(), broker(t)
+	p := publisher(t, dir, b)
+	push(t, p, badges(0, 10), backend.PushOpts{})
+	p.Close()
+	twin := t.TempDir()
+	if err := os.CopyFS(twin, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(twin, backend.KeyFile), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	errs := make(chan error, 2)
+	for i, d := range []string{dir, twin} {
+		p := publisher(t, d, b)
+		list := entries(t, badges(0, 11+i))
+		go func() {
+			_, err := p.Push(t.Context(), list, backend.PushOpts{})
+			errs <- err
+		}()
+	}
+	through := 0
+	for range 2 {
+		switch err := <-errs; {
+		case err == nil:
+			through++
+		case !errors.Is(err, backend.ErrMoved) && !strings.Contains(err.Error(), "does not keep"):
+			t.Errorf("got %v, want ErrMoved", err)
+		}
+	}
+	if through > 1 {
+		t.Error("both got through")
 	}
 }
 
