@@ -86,24 +86,25 @@ func verifyChain(t testing.TB, messages []session.Message) {
 }
 
 func chained(messages []session.Message) error {
-	prev := strings.Repeat("0", 64)
-	for i, m := range messages {
-		canonical, err := jcs.Transform(m.Record)
-		if err != nil {
-			return err
-		}
-		sum := sha256.Sum256(canonical)
-		var r struct {
-			Ledger, Prev, Type string
-			Seq                uint64
-		}
-		if err := json.Unmarshal(m.Record, &r); err != nil {
-			return err
-		}
-		if r.Prev != prev || r.Seq != uint64(i+1) || r.Ledger != m.Ledger || m.Seq != r.Seq || hex.EncodeToString(sum[:]) != m.Hash {
-			return fmt.Errorf("got %+v with hash %s after %s, want a chain", r, m.Hash, prev)
-		}
-		prev = m.Hash
+	return followsOn(messages, 0, strings.Repeat("0", 64))
+}
+
+// continues checks that a message is what its hash says, and the one after seq.
+func continues(m session.Message, seq uint64, prev string) error {
+	canonical, err := jcs.Transform(m.Record)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(canonical)
+	var r struct {
+		Ledger, Prev, Type string
+		Seq                uint64
+	}
+	if err := json.Unmarshal(m.Record, &r); err != nil {
+		return err
+	}
+	if r.Prev != prev || r.Seq != seq+1 || r.Ledger != m.Ledger || m.Seq != r.Seq || hex.EncodeToString(sum[:]) != m.Hash {
+		return fmt.Errorf("got %+v with hash %s after %d, %s, want a chain", r, m.Hash, seq, prev)
 	}
 	return nil
 }
