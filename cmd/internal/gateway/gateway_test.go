@@ -241,6 +241,12 @@ func mqttBroker(t *testing.T, hook mqtt.Hook, options any) string {
 
 func mqttBrokerAt(t *testing.T, address string, hook mqtt.Hook, options any) string {
 	t.Helper()
+	_, url := mqttServer(t, address, hook, options)
+	return url
+}
+
+func mqttServer(t *testing.T, address string, hook mqtt.Hook, options any) (*mqtt.Server, string) {
+	t.Helper()
 	s := mqtt.New(&mqtt.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err := s.AddHook(hook, options); err != nil {
 		t.Fatal(err)
@@ -253,7 +259,7 @@ func mqttBrokerAt(t *testing.T, address string, hook mqtt.Hook, options any) str
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	return "tcp://" + l.Address()
+	return s, "tcp://" + l.Address()
 }
 
 // nowhere is a broker that is not there.
