@@ -144,9 +144,9 @@ func (b board) fetch(ctx context.Context, list *cache.List, ledger *cache.Ledger
 	defer cancel()
 	var failed atomic.Value
 	s := &steps{list, ledger, func() {}}
-	step := 0
+	var step atomic.Int64
 	s.step = func() {
-		if step++; step == b.At {
+		if step.Add(1) == int64(b.At) {
 			syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {}
 		}
