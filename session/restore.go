@@ -56,7 +56,7 @@ func (s *step) rebase(st *station) {
 // wake carries a station over a restart or a power cut.
 func (s *step) wake(c StationConfig, st *station) {
 	t, same := st.Session, st.At.BootID == s.now.BootID
-	if !same {
+	if !same || st.Release <= s.now.Up { // a relay that fell meanwhile does not close for nothing
 		st.Release = 0
 	}
 	if t == nil {
