@@ -79,6 +79,13 @@ func (d *Disk) Cut() {
 	d.frozen = true
 }
 
+// Dark tells whether the power is cut.
+func (d *Disk) Dark() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.frozen
+}
+
 // Survive turns the disk into what is found after the cut. It must not be
 // mounted.
 func (d *Disk) Survive() {

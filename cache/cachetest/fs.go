@@ -24,13 +24,20 @@ func (d *Disk) Mount(dir string) error {
 	return s.WaitMount()
 }
 
-// Unmount takes the disk away; all files must be closed.
+// Unmount takes the disk away; all files must be closed. Those of a process that
+// was killed the kernel closes a little after the process is gone.
 func (d *Disk) Unmount() error {
-	if err := d.server.Unmount(); err != nil {
-		return fmt.Errorf("unmount the test disk: %w", err)
+	var err error
+	for end := time.Now().Add(closing); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if err = d.server.Unmount(); err == nil {
+			return nil
+		}
 	}
-	return nil
+	return fmt.Errorf("unmount the test disk: %w", err)
 }
+
+// closing is how long the kernel may take with the files of a dead process.
+const closing = 10 * time.Second
 
 // files answers the kernel. Locks and mappings are the kernel's own.
 type files struct {

@@ -39,6 +39,8 @@ type desk struct {
 	broker *broker // nil where somebody else's is used
 	socket string  // of the gateway
 	lock   *os.File
+
+	noBackend bool // somebody else's receives the records
 }
 
 // deskOpts says what is not to be the desk's usual.
@@ -170,7 +172,9 @@ func (d *desk) runWorld(ctx context.Context, f worldFlags, spiConnect string, lo
 		end()
 		return errors.Join(err, g.Wait())
 	}
-	g.Go(func() error { return d.runBackend(worldCtx, log) })
+	if !d.noBackend {
+		g.Go(func() error { return d.runBackend(worldCtx, log) })
+	}
 	g.Go(func() error {
 		defer end()
 		if with == nil {

@@ -46,6 +46,7 @@ type worldCmd struct {
 	Config     string `placeholder:"F" help:"Gateway's config (default: the desk's own)."`
 	Broker     string `placeholder:"URL" help:"Use this broker and start none."`
 	SPIConnect string `name:"spi-connect" placeholder:"PATH" help:"Offer the first reader's chip to a driver that listens there."`
+	NoBackend  bool   `help:"Run no backend: another one receives the records."`
 }
 
 type gatewayCmd struct {
@@ -97,6 +98,7 @@ func (c *worldCmd) Run(e *env) error {
 		return err
 	}
 	defer d.Close()
+	d.noBackend = c.NoBackend
 	fmt.Fprintf(e.out, "world of %s; start its gateway with: badgesim gateway %s --config %s\n", d.dir, d.dir, d.config)
 	return d.runWorld(e.ctx, c.worldFlags, c.SPIConnect, worldLog(e, c.Verbose), nil)
 }

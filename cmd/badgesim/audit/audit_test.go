@@ -252,7 +252,10 @@ func TestWhatIsWrongIsFound(t *testing.T) {
 		"a boot that never was":                 {rule: "time", spoil: func(st *story) { st.event("c1", 1)["at"] = at("b9", 1) }},
 		"a blocked badge started":               {rule: "list", spoil: func(st *story) { st.session("two", "c2", "charger", "04A1B2C3", "b2", 140, 150, 0) }},
 		"an old list came back":                 {rule: "list", spoil: func(st *story) { st.event("c1", 0)["list"] = fields{"epoch": 1, "version": 1} }},
-		"a list that nobody published":          {rule: "list", spoil: func(st *story) { st.event("c1", 0)["list"] = fields{"epoch": 1, "version": 3} }},
+		"a version before comes in force": {rule: "list", spoil: func(st *story) {
+			st.log = append(st.log, audit.Entry{AtUs: 106 * second, What: "said", Version: 1})
+		}},
+		"a list that nobody published": {rule: "list", spoil: func(st *story) { st.event("c1", 0)["list"] = fields{"epoch": 1, "version": 3} }},
 		"a withdrawn badge goes on charging": {rule: "list", spoil: func(st *story) {
 			st.log = append(st.log, audit.Entry{AtUs: 105 * second, What: "list", Version: 3, Badges: map[string]string{}},
 				audit.Entry{AtUs: 106 * second, What: "said", Version: 3})

@@ -42,10 +42,13 @@ func (a *audit) relays() {
 	}
 }
 
+// drives is how long a decision to close a relay may be on its way to it.
+const drives = 200 * time.Millisecond
+
 // releases tells whether a relay that closes then is one that fell in door
 // release, while the daemon was away.
 func (a *audit) releases(st Station, s *session, at moment) bool {
-	return !st.Charging && s.to <= at && at <= s.to.plus(st.Release) &&
+	return !st.Charging && s.to <= at && at <= s.to.plus(st.Release+drives) &&
 		slices.ContainsFunc(a.log.cuts, func(c span) bool { return s.to <= c.from && c.from <= at })
 }
 

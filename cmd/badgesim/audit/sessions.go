@@ -225,6 +225,11 @@ func (a *audit) times() {
 
 // lists holds every start against the list that was in force.
 func (a *audit) lists() {
+	for i, said := range a.log.said {
+		if i > 0 && said.Version < a.log.said[i-1].Version {
+			a.find("list", "version %d was in force at %d, and version %d before", said.Version, said.AtUs, a.log.said[i-1].Version)
+		}
+	}
 	uids := map[string]string{}
 	for _, t := range a.log.taps {
 		uids[a.mac(t.uid)] = t.uid
