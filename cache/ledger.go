@@ -18,7 +18,7 @@ import (
 // one row id: no = ledger.base + seq. Record bodies are the RFC 8785 form; a
 // record's hash is not stored, it is the SHA-256 of its body.
 var ledgerSchema = schema{application: 0x62646c67, pageSize: 2048, tables: `
-CREATE TABLE ledger (base INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, why TEXT NOT NULL, opened TEXT NOT NULL);
+CREATE TABLE ledger (base INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, why TEXT NOT NULL, opened TEXT NOT NULL, gateway TEXT NOT NULL DEFAULT '');
 CREATE TABLE record (no INTEGER PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE state (station TEXT PRIMARY KEY, body BLOB) WITHOUT ROWID;
 CREATE TABLE mark (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -27,7 +27,11 @@ CREATE TABLE anchor (no INTEGER PRIMARY KEY, boot TEXT NOT NULL, up INTEGER NOT 
 CREATE TABLE head (list TEXT PRIMARY KEY, epoch INTEGER, version INTEGER) WITHOUT ROWID;
 CREATE TABLE spent (no INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
 CREATE TABLE keyset (list TEXT PRIMARY KEY, message BLOB NOT NULL) WITHOUT ROWID;`,
-	steps: []string{"CREATE TABLE IF NOT EXISTS keyset (list TEXT PRIMARY KEY, message BLOB NOT NULL) WITHOUT ROWID"}}
+	steps: []string{
+		"CREATE TABLE IF NOT EXISTS keyset (list TEXT PRIMARY KEY, message BLOB NOT NULL) WITHOUT ROWID",
+		`ALTER TABLE ledger ADD COLUMN gateway TEXT NOT NULL DEFAULT '';
+		UPDATE ledger SET gateway = coalesce((SELECT body ->> '$.gateway' FROM record WHERE no = base + 1), '')`,
+	}}
 
 // LedgerOpts are the terms of a ledger. Gateway and Stamp must be set.
 type LedgerOpts struct {
@@ -123,7 +127,12 @@ func (l *Ledger) open() error {
 			return l.begin(tx, "new")
 		}
 		l.base = base.V
-		return tx.QueryRow("SELECT id FROM ledger WHERE base = ?", base.V).Scan(&l.id)
+		var gateway string
+		err := tx.QueryRow("SELECT id, gateway FROM ledger WHERE base = ?", base.V).Scan(&l.id, &gateway)
+		if err != nil || gateway == "" || gateway == l.opts.Gateway {
+			return err
+		}
+		return l.renew(tx, "renamed") // its numbers are that gateway's, and its backend knows them
 	})
 	if err != nil {
 		return err
@@ -146,7 +155,7 @@ func (l *Ledger) begin(tx *sql.Tx, why string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := tx.Exec("INSERT INTO ledger VALUES (?, ?, ?, ?)", l.base, l.id, why, string(opened)); err != nil {
+	if _, err := tx.Exec("INSERT INTO ledger VALUES (?, ?, ?, ?, ?)", l.base, l.id, why, string(opened), l.opts.Gateway); err != nil {
 		return err
 	}
 	for name, at := range map[string]uint64{markTaken: l.base, markCommitted: l.base, markReplay: 0, markReplayEnd: 0} {

@@ -21,23 +21,28 @@ func (l *Ledger) restored() error {
 		if due, err := l.renewalDue(tx); err != nil || !due {
 			return err
 		}
-		committed, err := mark(tx, markCommitted)
-		if err != nil {
-			return err
-		}
-		end, _, err := l.end(tx)
-		if err != nil {
-			return err
-		}
-		if err := l.begin(tx, "restored"); err != nil {
-			return err
-		}
-		return l.carry(tx, committed, end)
+		return l.renew(tx, "restored")
 	})
 	if err == nil {
 		l.wake()
 	}
 	return err
+}
+
+// renew begins a new ledger and carries over what the backend has not committed.
+func (l *Ledger) renew(tx *sql.Tx, why string) error {
+	committed, err := mark(tx, markCommitted)
+	if err != nil {
+		return err
+	}
+	end, _, err := l.end(tx)
+	if err != nil {
+		return err
+	}
+	if err := l.begin(tx, why); err != nil {
+		return err
+	}
+	return l.carry(tx, committed, end)
 }
 
 // renewalDue is false within a day of the last renewal, and while it cannot be

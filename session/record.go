@@ -112,7 +112,7 @@ func (ClockAnchor) RecordType() string { return "ClockAnchor" }
 type LedgerOpened struct {
 	Gateway string `json:"gateway"`
 	Before  string `json:"before,omitempty"` // the ledger that it replaces, where one is known
-	Why     string `json:"why"`              // "new", "damaged", "restored"
+	Why     string `json:"why"`              // "new", "damaged", "restored", "renamed"
 	At      Stamp  `json:"at"`
 }
 

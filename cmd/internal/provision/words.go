@@ -43,7 +43,7 @@ no session is running, and says so here.
 	}
 	notes, _ := c.Check() // it has passed
 	if cur.before != "" {
-		notes = append(notes, fmt.Sprintf("this card was gateway %s until now: the records that its backend does not have yet are sent as those of %s. For another gateway take a fresh card", cur.before, c.ID))
+		notes = append(notes, fmt.Sprintf("this card was gateway %s until now: a new ledger begins, and the records that the backend does not have yet are carried into it as those of %s. For another gateway take a fresh card", cur.before, c.ID))
 	}
 	for _, n := range notes {
 		t.WriteString("\nNote:\n" + wrap(plain(n)))
