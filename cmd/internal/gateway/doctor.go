@@ -9,6 +9,7 @@ import (
 
 	"badged/cmd/internal/config"
 	"badged/cmd/internal/control"
+	"badged/cmd/internal/provision"
 	"badged/reader"
 )
 
@@ -20,6 +21,11 @@ func (d door) Doctor(ctx context.Context, e control.Examination) ([]control.Chec
 		return d.examineReaders(ctx, e)
 	}
 	out := Examine(ctx, d.cfg, d.hw, d.clock.Now())
+	trial, err := provision.OpenTrial(d.cfg.File, d.cfg.State)
+	if err != nil {
+		d.log.Warn("trial of the configuration not known", "err", err)
+	}
+	out = append(out, checkProvisioning(d.provision, trial != nil))
 	readers, err := d.examineReaders(ctx, e)
 	if err != nil {
 		return nil, err

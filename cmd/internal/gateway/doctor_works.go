@@ -9,6 +9,7 @@ import (
 
 	"badged/cmd/internal/config"
 	"badged/cmd/internal/control"
+	"badged/cmd/internal/provision"
 	"badged/session"
 )
 
@@ -183,6 +184,20 @@ func (g *gateway) checkTaps() control.Check {
 		c = warn("tap a badge at every reader", "the last one %d days ago", since/(24*time.Hour))
 	}
 	return named("taps", c)[0]
+}
+
+// checkProvisioning asks how the configuration came here, and whether it is on trial.
+func checkProvisioning(s provision.State, onTrial bool) control.Check {
+	check := fine("none: the configuration was written by hand")
+	switch {
+	case s.Outcome.Bad():
+		check = failed(errors.New(s.Text), "docs/provisioning.md says what to do; a corrected file on the boot partition is tried at the next start")
+	case onTrial:
+		check = warn("see that it connects: after 15 minutes it goes back to the one before, if that one can", "a new configuration is on trial")
+	case s.Outcome != "":
+		check = fine("%s", s.Text)
+	}
+	return named("provisioning", check)[0]
 }
 
 // checkKnownFaults repeats what the status says is wrong.

@@ -11,6 +11,7 @@ import (
 	"badged/cache"
 	"badged/cmd/internal/config"
 	"badged/cmd/internal/control"
+	"badged/cmd/internal/provision"
 	"badged/session"
 )
 
@@ -89,6 +90,10 @@ func TestDoctorJudgesWhatComesAndGoes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { wantCheck(t, tt.got, tt.state, tt.part) })
 	}
+	wantCheck(t, checkProvisioning(provision.State{}, false), control.CheckOK, "by hand")
+	wantCheck(t, checkProvisioning(provision.State{Outcome: provision.Installed, Text: "gw-0042 installed"}, false), control.CheckOK, "gw-0042 installed")
+	wantCheck(t, checkProvisioning(provision.State{Outcome: provision.Installed}, true), control.CheckWarn, "on trial; see that it connects")
+	wantCheck(t, checkProvisioning(provision.State{Outcome: provision.FellBack, Text: "it could not connect"}, false), control.CheckFail, "it could not connect; docs/provisioning.md")
 	wantCheck(t, checkKnownFaults(nil)[0], control.CheckOK, "none")
 	wantCheck(t, checkKnownFaults([]string{"storage: full"})[0], control.CheckFail, "storage: full")
 }
