@@ -37,6 +37,9 @@ type RotateOpts struct {
 // head that it must refuse, and one that was away finds the last set and the last
 // head. Cut short at any point it can simply be called again.
 func (p *Publisher) Rotate(ctx context.Context, o RotateOpts) (uplink.KeySet, error) {
+	if everyday := p.signers(); len(with(everyday, o.Root).Keys) == len(everyday.Keys) {
+		return uplink.KeySet{}, fmt.Errorf("rotate: %s signs lists, a root must be another key (badgectl list keygen --kind root)", o.Root.KeyID)
+	}
 	l, err := p.connect(ctx)
 	if err != nil {
 		return uplink.KeySet{}, err
@@ -57,7 +60,7 @@ func (p *Publisher) rotate(ctx context.Context, l *link, o RotateOpts) (uplink.K
 	if err != nil {
 		return uplink.KeySet{}, err
 	}
-	last, known, err := p.lastSet(ctx, l, o)
+	last, known, settled, err := p.lastSet(ctx, l, o)
 	if err != nil {
 		return last, err
 	}
@@ -68,7 +71,7 @@ func (p *Publisher) rotate(ctx context.Context, l *link, o RotateOpts) (uplink.K
 	case !known:
 		return last, ErrNoCommandKeys
 	}
-	if next.ListKeys = with(last.ListKeys, p.key); !known || !sameKeys(next.ListKeys, last.ListKeys) {
+	if next.ListKeys = with(last.ListKeys, p.key); !settled || !sameKeys(next.ListKeys, last.ListKeys) {
 		if last, err = p.signSet(next, o.Root); err != nil {
 			return last, err
 		}
@@ -103,18 +106,23 @@ func sameKeys(a, b jose.JSONWebKeySet) bool {
 
 // lastSet is the newest key set that is known, of the store or of the broker; one
 // of the broker's that a root of this list has signed becomes the store's. Where
-// none is known its list keys are those that gateways must have pinned.
-func (p *Publisher) lastSet(ctx context.Context, l *link, o RotateOpts) (last uplink.KeySet, known bool, err error) {
+// none is known its list keys are those that gateways must have pinned. Settled
+// tells that it is by this root, and the only one of its number.
+func (p *Publisher) lastSet(ctx context.Context, l *link, o RotateOpts) (last uplink.KeySet, known, settled bool, err error) {
 	list, topic := string(p.store.topics), p.store.topics.Keys()
 	roots := with(p.store.saved.Roots, o.Root)
 	last = uplink.KeySet{List: list, Sequence: o.After, ListKeys: p.store.saved.Signers}
+	byRoot := func(message []byte) bool {
+		_, err := uplink.ParseKeySet(message, with(jose.JSONWebKeySet{}, o.Root), list)
+		return err == nil
+	}
 	mine, err := p.store.keys()
 	if err != nil {
-		return last, false, err
+		return last, false, false, err
 	}
 	found, err := l.fetch(ctx, topic)
 	if err != nil {
-		return last, false, err
+		return last, false, false, err
 	}
 	theirs := found[topic]
 	if k, err := uplink.ParseKeySet(mine, roots, list); err == nil && k.Sequence > last.Sequence {
@@ -122,11 +130,11 @@ func (p *Publisher) lastSet(ctx context.Context, l *link, o RotateOpts) (last up
 	}
 	switch k, err := uplink.ParseKeySet(theirs, roots, list); {
 	case err != nil || k.Sequence < last.Sequence || bytes.Equal(theirs, mine):
-		return last, known, nil
+		return last, known, known && byRoot(mine), nil
 	case k.Sequence == last.Sequence:
-		return last, false, nil // two of one number: only another one is right everywhere
+		return last, known, false, nil // two of one number: only another one is right everywhere
 	default:
-		return k, true, p.keepSet(theirs, o.Root)
+		return k, true, byRoot(theirs), p.keepSet(theirs, o.Root)
 	}
 }
 

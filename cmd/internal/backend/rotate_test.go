@@ -199,16 +199,26 @@ func TestRotateAgain(t *testing.T) {
 	if set := rotate(t, dir, b, key, backend.RotateOpts{Root: root}); set.Sequence != 1 {
 		t.Errorf("nothing new: got set %d, want still 1", set.Sequence)
 	}
+	p = open(t, dir, b, key)
+	_, err := p.Rotate(t.Context(), backend.RotateOpts{Root: key})
+	p.Close()
+	if err == nil || !strings.Contains(err.Error(), "another key") {
+		t.Errorf("the list key as a root: got %v, want an error", err)
+	}
+	root = rootKey(t)
+	if set := rotate(t, dir, b, key, backend.RotateOpts{Root: root}); set.Sequence != 2 {
+		t.Errorf("another root: got set %d, want 2, signed by it", set.Sequence)
+	}
 	commands := publicOf(listKey(t))
-	if set := rotate(t, dir, b, key, backend.RotateOpts{Root: root, Commands: &commands}); set.Sequence != 2 || len(set.CommandKeys.Keys) != 1 {
-		t.Errorf("another command key: got %+v, want set 2 with it", set)
+	if set := rotate(t, dir, b, key, backend.RotateOpts{Root: root, Commands: &commands}); set.Sequence != 3 || len(set.CommandKeys.Keys) != 1 {
+		t.Errorf("another command key: got %+v, want set 3 with it", set)
 	}
 	// A store that knows of no set takes over what the broker has of this root.
 	if err := os.Remove(filepath.Join(dir, "desk", "keys")); err != nil {
 		t.Fatal(err)
 	}
-	if set := rotate(t, dir, b, listKey(t), backend.RotateOpts{Root: root}); set.Sequence != 4 || len(set.CommandKeys.Keys) != 1 {
-		t.Errorf("lost store: got %+v, want set 4 with the command key", set)
+	if set := rotate(t, dir, b, listKey(t), backend.RotateOpts{Root: root}); set.Sequence != 5 || len(set.CommandKeys.Keys) != 1 {
+		t.Errorf("lost store: got %+v, want set 5 with the command key", set)
 	}
 	// Another machine that rotated meanwhile is not overrun.
 	behind := t.TempDir()
