@@ -15,9 +15,9 @@ import (
 // number: a restored or cloned card has told another story than the first one.
 const reviewConflict session.Review = "Conflict"
 
-// books are the sessions and the clock anchors of all records.
+// books are the sessions and the clock anchors of a gateway's records.
 type books struct {
-	sessions map[string]*booking        // by gateway and transaction
+	sessions map[string]*booking        // by transaction
 	anchors  map[string][]session.Stamp // by boot
 	odd      []error                    // records that could not be read
 }
@@ -79,11 +79,10 @@ func (b *books) enter(r Record) (*booking, error) {
 // book enters an event into its session, each once: hash is that of the record
 // as it was first made, whatever ledger it came in.
 func (b *books) book(gateway, hash string, e session.TransactionEvent) *booking {
-	key := gateway + "/" + e.TransactionID
-	s := b.sessions[key]
+	s := b.sessions[e.TransactionID]
 	if s == nil {
 		s = &booking{gateway: gateway, first: e, last: e, seen: make(map[int]string)}
-		b.sessions[key] = s
+		b.sessions[e.TransactionID] = s
 	}
 	switch s.seen[e.SeqNo] {
 	case hash:
@@ -105,7 +104,7 @@ func (b *books) book(gateway, hash string, e session.TransactionEvent) *booking 
 	return s
 }
 
-// sorted gives all sessions by gateway and start, with their times settled.
+// sorted gives all sessions by start, with their times settled.
 func (b *books) sorted() []*booking {
 	rows := make([]*booking, 0, len(b.sessions))
 	for _, s := range b.sessions {
@@ -113,9 +112,6 @@ func (b *books) sorted() []*booking {
 		rows = append(rows, s)
 	}
 	slices.SortFunc(rows, func(a, b *booking) int {
-		if c := strings.Compare(a.gateway, b.gateway); c != 0 {
-			return c
-		}
 		if c := a.start.Wall.Compare(b.start.Wall); c != 0 {
 			return c
 		}
@@ -172,7 +168,22 @@ func (s *booking) row(local *time.Location) []string {
 		marks[i] = string(m)
 	}
 	row[16] = strings.Join(marks, ";")
+	for i, cell := range row {
+		row[i] = inert(cell)
+	}
 	return row
+}
+
+// inert keeps a spreadsheet from taking a text for a formula, which could fetch and
+// send: an account "=1+1" becomes "'=1+1". Numbers stay numbers.
+func inert(cell string) string {
+	if cell == "" || !strings.ContainsRune("=+-@\t\r\n", rune(cell[0])) {
+		return cell
+	}
+	if _, err := strconv.ParseInt(cell, 10, 64); err == nil && cell[0] == '-' {
+		return cell
+	}
+	return "'" + cell
 }
 
 func worse(a, b session.ClockQuality) session.ClockQuality {

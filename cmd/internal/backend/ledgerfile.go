@@ -62,7 +62,7 @@ func openLedgers(dir string, say func(l *ledgerFile, what string)) (map[string]*
 	if err := durable.SyncDir(dir); err != nil {
 		return nil, err
 	}
-	err := eachLedger(dir, func(gateway, ledger string) error {
+	err := eachLedger(dir, "*", func(gateway, ledger string) error {
 		l := newLedgerFile(dir, gateway, ledger)
 		if err := errors.Join(l.recover(in, say), l.release(), durable.SyncDir(filepath.Dir(l.path))); err != nil {
 			return fmt.Errorf("read ledger %s: %w", l.path, err)
@@ -73,9 +73,9 @@ func openLedgers(dir string, say func(l *ledgerFile, what string)) (map[string]*
 	return all, err
 }
 
-// eachLedger walks the ledgers under dir by gateway.
-func eachLedger(dir string, do func(gateway, ledger string) error) error {
-	paths, err := fs.Glob(os.DirFS(dir), "*/*.jsonl")
+// eachLedger walks the ledgers under dir by gateway, of one only unless that is "*".
+func eachLedger(dir, of string, do func(gateway, ledger string) error) error {
+	paths, err := fs.Glob(os.DirFS(dir), of+"/*.jsonl")
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,8 @@ import (
 	"badged/uplink"
 )
 
+var firstPrev = strings.Repeat("0", 64)
+
 // gateway is one that sends what it is told to.
 type gateway struct {
 	t    *testing.T
@@ -40,7 +42,7 @@ func newGateway(t *testing.T, b backend.BrokerOpts) *gateway {
 	if err := c.Subscribe(t.Context(), uplink.GatewayTopics("gw-1").Ack()); err != nil {
 		t.Fatal(err)
 	}
-	return &gateway{t: t, conn: c, prev: strings.Repeat("0", 64)}
+	return &gateway{t: t, conn: c, prev: firstPrev}
 }
 
 // record makes the next message of ledger l1.

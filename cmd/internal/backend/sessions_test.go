@@ -2,6 +2,7 @@ package backend_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -39,7 +40,7 @@ func TestSessionsAsCSV(t *testing.T) {
 		t.Skip("no time zones on this machine")
 	}
 	var out bytes.Buffer
-	if err := backend.WriteCSV(&out, dir, zurich); err != nil {
+	if err := (backend.CSV{Local: zurich}).Write(&out, dir); err != nil {
 		t.Fatal(err)
 	}
 	want := "gateway,transactionId,station,kind,account,uid,startUtc,startLocal,endUtc,endLocal,seconds,energyWh,meterStart,meterEnd,stoppedReason,clock,review,state\n" +
@@ -95,7 +96,7 @@ func TestCarriedRecordsCountOnce(t *testing.T) {
 		{"a fork in one ledger", []string{"l1 h8 " + event("Ended", 1, 500, ""), "l1 f8 " + event("Ended", 1, 900, "")}, "500,0,0,,synced,Conflict,ended"},
 	} {
 		var out bytes.Buffer
-		if err := backend.WriteCSV(&out, stored(t, c.records...), time.UTC); err != nil {
+		if err := (backend.CSV{Local: time.UTC}).Write(&out, stored(t, c.records...)); err != nil {
 			t.Errorf("%s: %v", c.what, err)
 		}
 		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
@@ -108,16 +109,74 @@ func TestCarriedRecordsCountOnce(t *testing.T) {
 func TestRecordsOfTomorrowStopNobodysBill(t *testing.T) {
 	dir := stored(t, "l1 h1 "+`{"type":"TransactionEvent","seqNo":"one"}`, "l1 h2 "+event("Ended", 1, 500, ""), "l1 h3 "+`{"type":"Weather","at":{}}`)
 	var out bytes.Buffer
-	err := backend.WriteCSV(&out, dir, time.UTC)
+	err := backend.CSV{Local: time.UTC}.Write(&out, dir)
 	if err == nil || !strings.Contains(err.Error(), "record 1") || !strings.Contains(out.String(), "t1,washer") {
 		t.Errorf("got %v and\n%s\nwant record 1 named and t1 billed", err, out.String())
+	}
+}
+
+// One gateway's records in a batch, some of them in the folder already, and the books
+// forgotten between them.
+func TestFollowedSessionsComeOnceWhenBooksAreReadAnew(t *testing.T) {
+	const other = `"transactionId":"t2"`
+	two := strings.Replace(event("Ended", 1, 700, ""), `"transactionId":"t1"`, other, 1)
+	dir := stored(t, "l1 h1 "+event("Started", 0, 0, ""))
+	var out bytes.Buffer
+	take, err := backend.CSV{Local: time.UTC}.Follow(&out, dir, func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "gw-1", "l1.jsonl"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	batch := []backend.Record{{Gateway: "gw-1", Ledger: "l1", Seq: 2, Hash: "h2", Record: []byte(event("Ended", 1, 500, ""))},
+		{Gateway: "gw-1", Ledger: "l1", Seq: 3, Hash: "h3", Record: []byte(two)}}
+	for _, r := range batch {
+		if err := json.NewEncoder(f).Encode(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, r := range batch {
+		if err := take(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := out.String(); strings.Count(got, "\n") != 4 || !strings.Contains(got, "500,0,0,,synced,,ended\n") || !strings.Contains(got, "700,0,0,,synced,,ended\n") {
+		t.Errorf("got\n%s\nwant the header, the open session and two that ended", got)
+	}
+}
+
+func TestSpreadsheetsRunNothing(t *testing.T) {
+	account := func(s string) string {
+		return strings.Replace(event("Ended", 1, 500, ""), `"r-1"`, fmt.Sprintf("%q", s), 1)
+	}
+	for in, want := range map[string]string{
+		"=1+1": "'=1+1", `=HYPERLINK("http://x","y")`: `"'=HYPERLINK(""http://x"",""y"")"`, "+1": "'+1", "-cmd|' /C calc'!A0": "'-cmd|' /C calc'!A0", "@SUM(A1)": "'@SUM(A1)", "-5": "-5",
+		"Zoë; Co": "Zoë; Co", "a,b": `"a,b"`, "\ta": "'\ta", "r-1": "r-1",
+	} {
+		var out bytes.Buffer
+		if err := (backend.CSV{Local: time.UTC}).Write(&out, stored(t, "l1 h1 "+account(in))); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(out.String(), ",laundry,"+want+",u,") {
+			t.Errorf("%q: got\n%s\nwant %s", in, out.String(), want)
+		}
+	}
+	var out bytes.Buffer
+	if err := (backend.CSV{Local: time.UTC, Excel: true}).Write(&out, stored(t, "l1 h1 "+account("a;b"))); err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); !strings.HasPrefix(got, "\ufeffgateway;transactionId;") || !strings.Contains(got, `;"a;b";u;`) || strings.Count(got, "\r\n") != 2 {
+		t.Errorf("for Excel: got %q", got)
 	}
 }
 
 func TestFollowedSessionsComeAsTheyEnd(t *testing.T) {
 	dir := stored(t, "l1 h1 "+event("Started", 0, 0, ""))
 	var out bytes.Buffer
-	take, err := backend.FollowCSV(&out, dir, time.UTC)
+	take, err := backend.CSV{Local: time.UTC}.Follow(&out, dir, func(err error) { t.Error(err) })
 	if err != nil {
 		t.Fatal(err)
 	}
