@@ -30,3 +30,13 @@ func (p *Publisher) Reopen() func() (*Publisher, error) {
 
 // FailAt has f called after each step on the disk and at the broker.
 func (p *Publisher) FailAt(f func(step string)) { p.store.at = f }
+
+// Held is what a Receiver keeps between messages: open files, and places to look.
+func (r *Receiver) Held() (files, blocks int) {
+	for _, l := range r.ledgers {
+		if blocks += len(l.blocks); l.f != nil {
+			files++
+		}
+	}
+	return files, blocks
+}
