@@ -83,7 +83,7 @@ func TestWholeGatewayUnderTheRightsThatShip(t *testing.T) {
 			h.pushTo(publisher, "uid,account\n04A1B2C3,r-1\n30949AD1,r-2\n")
 			h.eventually("another delta", func(s control.Status) bool { return s.List.Version == 3 })
 			var csv strings.Builder
-			if err := backend.WriteCSV(&csv, filepath.Join(h.dir, "records"), time.UTC); err != nil {
+			if err := (backend.CSV{Local: time.UTC}).Write(&csv, filepath.Join(h.dir, "records")); err != nil {
 				t.Fatal(err)
 			}
 			if s := csv.String(); strings.Count(s, "\n") != 2 || !strings.Contains(s, began.TransactionID) || !strings.Contains(s, "Remote") {
