@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -187,7 +188,7 @@ func TestRefusedChangesLeaveTheListInForce(t *testing.T) {
 			return l.ApplyDeltas(ctx, v, version(1<<63, 4), put)
 		},
 		"load beyond the disk": func(l *cache.List, v session.ListVersion) error {
-			return l.Stage(ctx, version(2, 1<<50), 0, entries(0, 3))
+			return l.Stage(ctx, version(2, min(1<<50, math.MaxInt)), 0, entries(0, 3))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
