@@ -88,6 +88,23 @@ func TestKeepSendsTheDescriptor(t *testing.T) {
 	}
 }
 
+// TestKeepForAManager puts a descriptor into the store of the service that runs it:
+// .ci/boot has it stand for a relay's line where there is no GPIO.
+func TestKeepForAManager(t *testing.T) {
+	name := os.Getenv("STATION_TEST_KEEP")
+	if name == "" {
+		t.Skip("no service runs this")
+	}
+	f, err := os.Open(os.DevNull) // a pipe would be dropped when its other end goes
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if kept, err := station.Keep(name, station.NewLine("GPIO17", f)); !kept || err != nil {
+		t.Errorf("got %v, %v, want it kept", kept, err)
+	}
+}
+
 func TestKeepWithoutAManager(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "")
 	l, _ := events(t)
