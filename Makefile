@@ -7,7 +7,15 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 LDFLAGS = -s -w -X main.version=$(VERSION)
 TAGS = osusergo,netgo,sqlite_omit_load_extension
 # The version says which commit it is; go's own stamp would differ in a copy of the files.
-STATIC = CGO_ENABLED=1 GOOS=linux go build -trimpath -buildvcs=false -tags $(TAGS) -ldflags '$(LDFLAGS) -linkmode external -extldflags -static'
+STATIC = -trimpath -buildvcs=false -tags $(TAGS) -ldflags '$(LDFLAGS) -linkmode external -extldflags -static'
+CC_amd64 = gcc
+CC_arm64 = aarch64-linux-gnu-gcc
+CC_armhf = arm-linux-gnueabihf-gcc
+CC_armv6 = arm-linux-gnueabi-gcc
+GO_amd64 = GOARCH=amd64
+GO_arm64 = GOARCH=arm64
+GO_armhf = GOARCH=arm GOARM=7
+GO_armv6 = GOARCH=arm GOARM=6
 PROGRAMS = ./cmd/badged ./cmd/badgectl
 
 export CGO_ENABLED = 1
@@ -48,18 +56,13 @@ fuzz:
 
 # The armv6 build runs on every 32-bit Pi: Debian's armhf libc needs ARMv7, so a
 # static build with the soft-float compiler is the one that a Pi 1 or Zero runs.
-amd64:
-	@sh .ci/need gcc
-	GOARCH=amd64 CC=gcc $(STATIC) -o bin/amd64/ $(PROGRAMS)
-arm64:
-	@sh .ci/need aarch64-linux-gnu-gcc
-	GOARCH=arm64 CC=aarch64-linux-gnu-gcc $(STATIC) -o bin/arm64/ $(PROGRAMS)
-armhf:
-	@sh .ci/need arm-linux-gnueabihf-gcc
-	GOARCH=arm GOARM=7 CC=arm-linux-gnueabihf-gcc $(STATIC) -o bin/armhf/ $(PROGRAMS)
-armv6:
-	@sh .ci/need arm-linux-gnueabi-gcc
-	GOARCH=arm GOARM=6 CC=arm-linux-gnueabi-gcc $(STATIC) -o bin/armv6/ $(PROGRAMS)
+amd64 arm64 armhf armv6:
+	@sh .ci/need $(CC_$@)
+	$(GO_$@) CC=$(CC_$@) CGO_ENABLED=1 GOOS=linux go build $(STATIC) -o bin/$@/ $(PROGRAMS)
+
+# The tests of a package as a program for a board: bin/armv6/cache.test.
+bin/%.test:
+	$(GO_$(*D)) CC=$(CC_$(*D)) CGO_ENABLED=1 GOOS=linux go test -c $(STATIC) -o $@ ./$(*F)
 
 # Debian packages for 64-bit boards, and for every 32-bit one.
 deb: arm64 armv6
