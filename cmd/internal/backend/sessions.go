@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"time"
 
 	"badged/session"
@@ -26,8 +27,25 @@ type CSV struct {
 	// Local is the time zone of the local columns.
 	Local *time.Location
 	// Excel has it open by a double click where numbers have a decimal comma: a mark for
-	// UTF-8, semicolons, and CRLF.
+	// UTF-8, semicolons, CRLF, and accounts and UIDs that look like numbers as the
+	// formula ="0042", which is the text.
 	Excel bool
+}
+
+// numeric is what a spreadsheet may take for a number or a date.
+var numeric = regexp.MustCompile(`^[0-9][0-9.,:/eE +-]*$`)
+
+func (c CSV) row(s *booking) []string {
+	row := s.row(c.Local)
+	if !c.Excel {
+		return row
+	}
+	for i, name := range sessionColumns {
+		if (name == "account" || name == "uid") && numeric.MatchString(row[i]) {
+			row[i] = `="` + row[i] + `"`
+		}
+	}
+	return row
 }
 
 // Write writes one row for each session of all gateways in the folder, each session
@@ -63,7 +81,7 @@ func (c CSV) Follow(w io.Writer, dir string, odd func(error)) (func(Record) erro
 			return err
 		}
 		s.resolve(anchors)
-		err = errors.Join(err, out.Write(s.row(c.Local)))
+		err = errors.Join(err, out.Write(c.row(s)))
 		out.Flush()
 		return errors.Join(err, out.Error())
 	}, nil
@@ -89,7 +107,7 @@ func (c CSV) stored(out *csv.Writer, dir string) error {
 		}
 		odd = append(odd, b.odd...)
 		for _, s := range b.sorted() {
-			if err := out.Write(s.row(c.Local)); err != nil {
+			if err := out.Write(c.row(s)); err != nil {
 				return err
 			}
 		}

@@ -164,6 +164,15 @@ func TestSpreadsheetsRunNothing(t *testing.T) {
 			t.Errorf("%q: got\n%s\nwant %s", in, out.String(), want)
 		}
 	}
+	for in, want := range map[string]string{"0042": `"=""0042"""`, "12345E67": `"=""12345E67"""`, "1-2": `"=""1-2"""`, "00ff": "00ff", "=1": "'=1"} {
+		var out bytes.Buffer
+		if err := (backend.CSV{Local: time.UTC, Excel: true}).Write(&out, stored(t, "l1 h1 "+account(in))); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(out.String(), ";laundry;"+want+";u;") {
+			t.Errorf("%q for Excel: got\n%s\nwant %s", in, out.String(), want)
+		}
+	}
 	var out bytes.Buffer
 	if err := (backend.CSV{Local: time.UTC, Excel: true}).Write(&out, stored(t, "l1 h1 "+account("a;b"))); err != nil {
 		t.Fatal(err)
