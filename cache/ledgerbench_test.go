@@ -5,9 +5,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"badged/session"
 )
@@ -44,6 +49,78 @@ func state(i int) map[string][]byte {
 	return map[string][]byte{"washer": fmt.Appendf(nil, "%0400d", i)}
 }
 
+// disk is the block device that the temporary folder is on.
+type disk string
+
+// diskOf finds it by its number (stat(2), sysfs(5)).
+func diskOf(b *testing.B, dir string) disk {
+	var st syscall.Stat_t
+	if err := syscall.Stat(dir, &st); err != nil {
+		b.Fatal(err)
+	}
+	return disk(fmt.Sprintf("/sys/dev/block/%d:%d/stat", unix.Major(st.Dev), unix.Minor(st.Dev)))
+}
+
+// wrote is how many bytes and flushes the device has got, of whomever
+// (https://docs.kernel.org/block/stat.html).
+func (d disk) wrote(b *testing.B) (bytes, flushes int64) {
+	text, err := os.ReadFile(string(d))
+	if err != nil {
+		b.Skip("no device to look at: ", err)
+	}
+	fields := strings.Fields(string(text))
+	if len(fields) < 16 {
+		b.Skip("this kernel does not count flushes")
+	}
+	sectors, _ := strconv.ParseInt(fields[6], 10, 64)
+	flushes, _ = strconv.ParseInt(fields[15], 10, 64)
+	return 512 * sectors, flushes
+}
+
+// cost is what a commit costs the device.
+type cost struct{ bytes, flushes float64 }
+
+// round makes some commits and says what each cost. Others write to the disk too:
+// take the median of many rounds.
+func (d disk) round(b *testing.B, commit func()) cost {
+	const commits = 50
+	bytes, flushes := d.wrote(b)
+	for range commits {
+		commit()
+	}
+	moreBytes, moreFlushes := d.wrote(b)
+	return cost{float64(moreBytes-bytes) / commits, float64(moreFlushes-flushes) / commits}
+}
+
+func median(costs []cost, of func(cost) float64) float64 {
+	var all []float64
+	for _, c := range costs {
+		all = append(all, of(c))
+	}
+	slices.Sort(all)
+	return all[len(all)/2]
+}
+
+// bare is a table of records in a database of somebody who cares for nothing else.
+func bare(b *testing.B) (commit func()) {
+	db, err := sql.Open("sqlite3", "file:"+filepath.Join(b.TempDir(), "bare.db")+"?_journal_mode=WAL&_synchronous=FULL")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { db.Close() })
+	if _, err := db.Exec("CREATE TABLE record (no INTEGER PRIMARY KEY, body TEXT)"); err != nil {
+		b.Fatal(err)
+	}
+	body := strings.Repeat("x", 600)
+	return func() {
+		if _, err := db.Exec("INSERT INTO record (body) VALUES (?)", body); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkCommit is what a commit costs the device, beside a bare WAL commit of a
+// record as long, turn by turn in the same run.
 func BenchmarkCommit(b *testing.B) {
 	for _, c := range []struct {
 		name   string
@@ -56,35 +133,34 @@ func BenchmarkCommit(b *testing.B) {
 			c.Telemetry = []session.Telemetry{{Type: "Decision", At: stamp(0), Body: "04A1…C3"}}
 			return c
 		}},
-		{"checkpoint", func(i int) session.Commit {
-			return session.Commit{States: state(i)}
-		}},
+		{"checkpoint", func(i int) session.Commit { return session.Commit{States: state(i)} }},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			l := newLedger(b)
-			measure(b, func(i int) {
-				if err := l.Commit(b.Context(), c.commit(i)); err != nil {
-					b.Fatal(err)
-				}
-			})
+			l, commitBare, d := newLedger(b), bare(b), diskOf(b, b.TempDir())
+			var ours, theirs []cost
+			var took []time.Duration
+			i := 0
+			for b.Loop() {
+				theirs = append(theirs, d.round(b, commitBare))
+				ours = append(ours, d.round(b, func() {
+					began := time.Now()
+					i++
+					if err := l.Commit(b.Context(), c.commit(i)); err != nil {
+						b.Fatal(err)
+					}
+					took = append(took, time.Since(began))
+				}))
+			}
+			bytes, flushes := func(c cost) float64 { return c.bytes }, func(c cost) float64 { return c.flushes }
+			b.ReportMetric(median(ours, bytes), "device-B")
+			b.ReportMetric(median(theirs, bytes), "bare-device-B")
+			b.ReportMetric(median(ours, bytes)/median(theirs, bytes), "x-bare")
+			b.ReportMetric(median(ours, flushes), "flushes")
+			b.ReportMetric(median(theirs, flushes), "bare-flushes")
+			b.ReportMetric(0, "ns/op")
+			percentiles(b, took)
 		})
 	}
-	b.Run("bare insert of 600 bytes", func(b *testing.B) {
-		db, err := sql.Open("sqlite3", "file:"+filepath.Join(b.TempDir(), "bare.db")+"?_journal_mode=WAL&_synchronous=FULL")
-		if err != nil {
-			b.Fatal(err)
-		}
-		defer db.Close()
-		if _, err := db.Exec("CREATE TABLE record (no INTEGER PRIMARY KEY, body TEXT)"); err != nil {
-			b.Fatal(err)
-		}
-		body := strings.Repeat("x", 600)
-		measure(b, func(int) {
-			if _, err := db.Exec("INSERT INTO record (body) VALUES (?)", body); err != nil {
-				b.Fatal(err)
-			}
-		})
-	})
 }
 
 func BenchmarkDrain(b *testing.B) {

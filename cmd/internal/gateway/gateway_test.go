@@ -113,7 +113,7 @@ run_time = "1h"
 
 // house is a gateway with its bench and its folder.
 type house struct {
-	t    *testing.T
+	t    testing.TB
 	dir  string
 	hw   *bench
 	cfg  config.Config
@@ -128,7 +128,7 @@ func newHouse(t *testing.T, broker string) *house {
 	return newHouseOf(t, benchConfig, broker)
 }
 
-func newHouseOf(t *testing.T, doc, broker string) *house {
+func newHouseOf(t testing.TB, doc, broker string) *house {
 	t.Helper()
 	h := &house{t: t, dir: t.TempDir(), hw: &bench{chip: readertest.New(readertest.Opts{RealTime: true})}, ends: make(chan error, 1)}
 	if err := backend.Keygen(h.dir); err != nil {
@@ -234,18 +234,18 @@ func (h *house) pushTo(broker backend.BrokerOpts, csv string) {
 }
 
 // mqttBroker is a broker of somebody else's, for users that rules allow.
-func mqttBroker(t *testing.T, hook mqtt.Hook, options any) string {
+func mqttBroker(t testing.TB, hook mqtt.Hook, options any) string {
 	t.Helper()
 	return mqttBrokerAt(t, "127.0.0.1:0", hook, options)
 }
 
-func mqttBrokerAt(t *testing.T, address string, hook mqtt.Hook, options any) string {
+func mqttBrokerAt(t testing.TB, address string, hook mqtt.Hook, options any) string {
 	t.Helper()
 	_, url := mqttServer(t, address, hook, options)
 	return url
 }
 
-func mqttServer(t *testing.T, address string, hook mqtt.Hook, options any) (*mqtt.Server, string) {
+func mqttServer(t testing.TB, address string, hook mqtt.Hook, options any) (*mqtt.Server, string) {
 	t.Helper()
 	s := mqtt.New(&mqtt.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err := s.AddHook(hook, options); err != nil {

@@ -80,7 +80,7 @@ func TestFaultsOfAReaderAreTelemetry(t *testing.T) {
 }
 
 // hold puts a card of a kind on the reader until release is called.
-func (b *bench) hold(t *testing.T, kind string) (release func()) {
+func (b *bench) hold(t testing.TB, kind string) (release func()) {
 	t.Helper()
 	spec, err := mifaretest.Lookup(kind)
 	if err != nil {
