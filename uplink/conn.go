@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -218,16 +217,14 @@ type Outgoing struct {
 	Payload  []byte
 }
 
-// PublishAll is Publish for many messages, in order, a window at a time.
+// PublishAll is Publish for many messages, in order.
 func (c *Conn) PublishAll(ctx context.Context, messages ...Outgoing) error {
-	for some := range slices.Chunk(messages, inFlight) {
-		tokens := c.start(len(some), func(i int) mqtt.Token {
-			return c.client.Publish(some[i].Topic, 1, some[i].Retained, some[i].Payload)
-		})
-		for _, m := range some {
-			if _, err := c.await(ctx, tokens); err != nil {
-				return fmt.Errorf("publish %s: %w", m.Topic, err)
-			}
+	tokens := c.start(len(messages), func(i int) mqtt.Token {
+		return c.client.Publish(messages[i].Topic, 1, messages[i].Retained, messages[i].Payload)
+	})
+	for _, m := range messages {
+		if _, err := c.await(ctx, tokens); err != nil {
+			return fmt.Errorf("publish %s: %w", m.Topic, err)
 		}
 	}
 	return nil
@@ -246,14 +243,23 @@ func (c *Conn) publish(ctx context.Context, topic string, retained bool, payload
 	return taken, nil
 }
 
+// inFlight is how many calls may wait for their answers: Mosquitto's
+// max_inflight_messages, the smallest that there is.
+const inFlight = 20
+
 // start makes n calls of paho, one after the other, apart from its caller: on a
 // connection that breaks at that moment each of them may block for the write
-// timeout.
+// timeout. The next is made as soon as the oldest was answered: to wait for a whole
+// window would meet a broker that holds its small packets back (RFC 896) and a
+// kernel that delays its acknowledgements (RFC 1122, 4.2.3.2), 40 ms each time.
 func (c *Conn) start(n int, call func(i int) mqtt.Token) <-chan mqtt.Token {
-	tokens := make(chan mqtt.Token, n)
+	tokens := make(chan mqtt.Token, min(n, inFlight-2)) // one more is awaited, one being made
 	go func() {
 		for i := 0; i < n && c.Err() == nil; i++ {
-			tokens <- call(i)
+			select {
+			case tokens <- call(i):
+			case <-c.lost:
+			}
 		}
 	}()
 	return tokens

@@ -37,10 +37,11 @@ func TestT2_RecordsThatANetworkSwallowedAreNotTaken(t *testing.T) {
 	backend := dial(t, url, "backend", uplink.AllEvents)
 	m := newMemory()
 	c := run(t, opts(p.url(), m))
-	until(t, "connected", func() bool { return !c.Offline() })
+	m.record(1)
+	until(t, "the first is taken", func() bool { o, _ := m.Outbox(t.Context()); return o.Taken == 1 })
 	first := c.State().Nonce
 	p.set(func(p *proxy) { p.swallow = true })
-	m.record(50)
+	m.record(49)
 	until(t, "everything is in flight", func() bool { return len(m.changed) == 0 })
 	p.cut()
 	p.set(func(p *proxy) { p.swallow = false })

@@ -36,7 +36,8 @@ type Outbox interface {
 }
 
 const (
-	inFlight       = 20          // Mosquitto's max_inflight_messages, the smallest there is
+	drainBatch     = 200         // records between two marks of what a broker has: each mark is a flush of the disk
+	replayWindow   = 20          // records that a broker had before, between two pauses
 	telemetryPause = time.Minute // after telemetry that was sent could not be dropped
 	replayPause    = time.Second // between windows of records that a broker had before
 	standLongest   = 24 * time.Hour
@@ -120,12 +121,12 @@ func (f *forwarder) idle(ctx context.Context, acks <-chan Incoming, wait time.Du
 	return nil
 }
 
-// send hands one window of records to the broker and waits for its PUBACKs. It
+// send hands one batch of records to the broker and waits for its PUBACKs. It
 // returns how long the next window may wait. Windows that a broker had before are a
 // pause apart, whatever comes meanwhile: new records do not wait for them, nor does
 // telemetry.
 func (f *forwarder) send(ctx context.Context, conn carrier) (wait time.Duration, err error) {
-	batch, err := f.out.Unsent(ctx, inFlight)
+	batch, err := f.out.Unsent(ctx, drainBatch)
 	if err != nil {
 		return 0, fmt.Errorf("read outbox: %w", err)
 	}
@@ -138,6 +139,7 @@ func (f *forwarder) send(ctx context.Context, conn carrier) (wait time.Duration,
 			return min(wait, early), err
 		}
 		f.paced = f.now().Add(replayPause)
+		batch = batch[:min(len(batch), replayWindow)]
 	}
 	payloads := make([][]byte, len(batch))
 	for i, m := range batch {
@@ -160,7 +162,7 @@ func (f *forwarder) send(ctx context.Context, conn carrier) (wait time.Duration,
 
 // sendTelemetry sends what may be lost, once all that is billed is gone.
 func (f *forwarder) sendTelemetry(ctx context.Context, conn carrier) (wait time.Duration, err error) {
-	batch, err := f.out.NextTelemetry(ctx, inFlight)
+	batch, err := f.out.NextTelemetry(ctx, replayWindow)
 	if err != nil {
 		return 0, fmt.Errorf("read telemetry: %w", err)
 	}

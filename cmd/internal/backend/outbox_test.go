@@ -22,12 +22,12 @@ import (
 
 // site is a gateway's ledger and its uplink.
 type site struct {
-	t      *testing.T
+	t      testing.TB
 	dir    string
 	ledger *cache.Ledger
 }
 
-func openSite(t *testing.T, dir string) *site {
+func openSite(t testing.TB, dir string) *site {
 	t.Helper()
 	l, err := cache.OpenLedger(filepath.Join(dir, "ledger.db"), cache.LedgerOpts{Gateway: "gw-1",
 		Stamp: func() session.Stamp { return session.Stamp{BootID: "b", Clock: session.ClockUnknown} }})

@@ -139,8 +139,9 @@ type diskError struct{ error }
 func (e *diskError) Unwrap() error { return e.error }
 
 func (r *Receiver) connection(ctx context.Context, b BrokerOpts) error {
-	// A copy that acknowledges nothing leaves no queue behind on the broker.
-	l, err := uplink.Dial(ctx, b, uplink.Session{ClientID: r.client, Resume: r.ack, Buffer: 1000})
+	// A copy that acknowledges nothing leaves no queue behind on the broker. There is
+	// room for all that a broker sends before it wants a PUBACK: mochi-mqtt 8,192.
+	l, err := uplink.Dial(ctx, b, uplink.Session{ClientID: r.client, Resume: r.ack, Buffer: 10_000})
 	if err != nil {
 		return err
 	}
