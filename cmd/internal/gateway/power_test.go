@@ -44,6 +44,7 @@ resume_wait = "5m"
 // power is a house whose power is cut: each boot has a clock of its own.
 type power struct {
 	*house
+	g    *gateway
 	stop func()
 }
 
@@ -59,7 +60,8 @@ func (p *power) boot(c *clock) {
 	p.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- runWith(ctx, p.cfg, p.hw, slog.New(slog.DiscardHandler), c) }()
+	p.g = newGateway(p.cfg, p.hw, slog.New(slog.DiscardHandler), c)
+	go func() { done <- p.g.work(ctx) }()
 	p.stop = func() {
 		cancel()
 		if err := <-done; err != nil {

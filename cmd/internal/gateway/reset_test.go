@@ -20,7 +20,6 @@ import (
 // stage is a gateway of one station, whose clock, meter and badges the test moves.
 type stage struct {
 	*power
-	g        *gateway
 	hands    *hands
 	register session.MilliWattHours
 	watts    float64
