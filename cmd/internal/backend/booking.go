@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -136,20 +137,29 @@ func (s *booking) resolve(anchors map[string][]session.Stamp) {
 // settleClock gives a stamp the wall clock of the anchor that is nearest to it in
 // its boot: what was unknown then can be known by now.
 func settleClock(at session.Stamp, anchors map[string][]session.Stamp) session.Stamp {
-	if at.Clock == session.ClockSynced {
+	all := anchors[at.BootID]
+	if len(all) == 0 {
 		return at
 	}
-	var nearest session.Stamp
-	for _, a := range anchors[at.BootID] {
-		if nearest.BootID == "" || (a.Up-at.Up).Abs() < (nearest.Up-at.Up).Abs() {
+	// A clock that was stepped was wrong before: what the last anchor says holds.
+	last := slices.MaxFunc(all, func(a, b session.Stamp) int { return cmp.Compare(a.Up, b.Up) })
+	nearest := last
+	for _, a := range all {
+		if agree(a, last) && (a.Up-at.Up).Abs() < (nearest.Up-at.Up).Abs() {
 			nearest = a
 		}
 	}
-	if nearest.BootID == "" {
-		return at
+	if at.Clock != session.ClockSynced || !agree(at, nearest) {
+		at.Wall, at.Clock = nearest.Wall.Add(at.Up-nearest.Up), nearest.Clock
 	}
-	at.Wall, at.Clock = nearest.Wall.Add(at.Up-nearest.Up), nearest.Clock
 	return at
+}
+
+// agree tells whether one clock that was never set can have told both times of a
+// boot: it may drift by 500 parts per million.
+func agree(a, b session.Stamp) bool {
+	passed := a.Up - b.Up
+	return (a.Wall.Sub(b.Wall) - passed).Abs() <= time.Second+passed.Abs()/2000
 }
 
 func (s *booking) row(local *time.Location) []string {

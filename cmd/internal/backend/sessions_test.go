@@ -51,6 +51,31 @@ func TestSessionsAsCSV(t *testing.T) {
 	}
 }
 
+// A time server says 2040, and is put right within the boot: the session in between
+// was called synced, and has its time from what came after.
+func TestTimeFromAWrongServerIsPutRight(t *testing.T) {
+	at := func(up time.Duration, wall time.Time) string {
+		return fmt.Sprintf(`"at":{"bootId":"b1","bootUs":%d,"wall":%q,"clock":"synced"}`, up.Microseconds(), wall.Format("2006-01-02T15:04:05.000Z"))
+	}
+	wrong, right := time.Date(2040, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	anchor := func(up time.Duration, wall time.Time) string {
+		return `l1 h {"type":"ClockAnchor","source":"timesyncd","why":"step",` + at(up, wall) + `}`
+	}
+	event := func(kind string, seqNo int, up time.Duration, wall time.Time) string {
+		return fmt.Sprintf(`l1 h%d {"type":"TransactionEvent","eventType":%q,"transactionId":"t1","seqNo":%d,"station":"washer","kind":"laundry",%s}`,
+			seqNo, kind, seqNo, at(up, wall))
+	}
+	dir := stored(t, anchor(time.Minute, wrong), event("Started", 0, 10*time.Minute, wrong.Add(9*time.Minute)),
+		anchor(20*time.Minute, right), event("Ended", 1, 30*time.Minute, right.Add(10*time.Minute)), anchor(24*time.Hour, right.Add(24*time.Hour-20*time.Minute+3*time.Second)))
+	var out bytes.Buffer
+	if err := (backend.CSV{Local: time.UTC}).Write(&out, dir); err != nil {
+		t.Fatal(err)
+	}
+	if want := ",2026-07-01T11:50:00Z,2026-07-01 11:50:00,2026-07-01T12:10:00Z,"; !strings.Contains(out.String(), want) {
+		t.Errorf("got\n%s\nwant %s", out.String(), want)
+	}
+}
+
 // stored is a folder with records of gw-1, a line each of "ledger hash record".
 func stored(t *testing.T, records ...string) string {
 	t.Helper()
