@@ -36,7 +36,7 @@ demo: build
 	./bin/badgesim --demo
 
 tools:
-	@sh .ci/need go gcc mosquitto mosquitto_sub openssl jq python3
+	@sh .ci/need go gcc mosquitto mosquitto_sub openssl jq python3 chronyd
 
 check:
 	@test -z "$$(gofmt -l .)" || { echo "gofmt these:"; gofmt -l .; exit 1; }
