@@ -141,14 +141,41 @@ func (s *stage) reset() {
 // settled waits until nothing is left to be written, and resets.
 func (s *stage) settled() {
 	s.t.Helper()
-	time.Sleep(20 * time.Millisecond)
-	for end := time.Now().Add(20 * time.Second); s.g.ctl.Writing() > 0; time.Sleep(time.Millisecond) {
+	for end, calm := time.Now().Add(20*time.Second), 0; calm < 20; time.Sleep(time.Millisecond) {
+		if calm++; s.g.ctl.Writing() > 0 || !s.written() {
+			calm = 0
+		}
 		if time.Now().After(end) {
 			s.t.Fatal("the journal is not done")
 		}
 	}
 	s.reset()
 	s.relayWas, _ = s.hw.relay()
+}
+
+// written tells whether the ledger says of the session what the station says: what
+// the controller has decided is written a moment later.
+func (s *stage) written() bool {
+	s.t.Helper()
+	all, err := s.g.ledger.Last(s.t.Context(), 1000)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	open := ""
+	for _, m := range all {
+		var e session.TransactionEvent
+		if err := json.Unmarshal(m.Record, &e); err != nil {
+			s.t.Fatal(err)
+		}
+		switch {
+		case e.TransactionID == "":
+		case e.EventType == session.Ended:
+			open = ""
+		default:
+			open = e.TransactionID
+		}
+	}
+	return open == s.status().TransactionID
 }
 
 // atRelay resets in the moment before the relay moves.
