@@ -46,9 +46,11 @@ check:
 bench:
 	go test -run '^$$' -bench . -benchmem ./...
 
-# CUTS power cuts per database and kind of disk; 20 of them are in make test.
-soak:
-	go test -timeout 0 -v -run PowerCuts ./cache -cuts $${CUTS:-2500}
+# CUTS power cuts of the databases, and as many cuts of gateways; a few of each are
+# in make test. Ten thousand take two hours.
+soak: tools
+	go test -timeout 0 -v -run PowerCuts ./cache -cuts $$(($${CUTS:-10000} / 4))
+	go test -timeout 0 -v -parallel 6 -run TestCrash ./cmd/badgesim -cuts $${CUTS:-10000}
 
 fuzz:
 	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep ^Fuzz); do \

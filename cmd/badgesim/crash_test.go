@@ -16,7 +16,7 @@ import (
 
 var (
 	cuts = flag.Int("cuts", 24, "cuts of the crash tests, half of them by SIGKILL and half of the power")
-	seed = flag.Uint64("seed", 0, "seed of the crash tests' stories; 0 draws one")
+	seed = flag.Uint64("seed", 0, "seed of what happens in the crash tests; 0 draws one")
 )
 
 // perStory is how many cuts one gateway lives through.
@@ -52,19 +52,17 @@ func TestCrashesLoseNothing(t *testing.T) {
 	t.Cleanup(func() { // after the parallel stories
 		t.Logf("%v; in %v, seed %d", total, time.Since(began).Round(time.Second), crashSeed())
 	})
-	for n, left := uint64(0), *cuts; left > 0; n, left = n+1, left-perStory {
+	stories := max(2, (*cuts+perStory-1)/perStory) // one of each kind at least
+	for n := range stories {
 		e := end{power: n%2 == 1, drop: n%4 == 2, ack: "backend"}
 		if e.power {
 			e.drop = true
 			e.disk = cachetest.Model{Keep: float64(n/2%2) / 2}
 		}
-		half := min(perStory, left)
-		if *cuts <= perStory { // a run of few still has both kinds
-			half, left = (*cuts+1)/2, left+perStory-(*cuts+1)/2
-		}
+		share := *cuts*(n+1)/stories - *cuts*n/stories
 		t.Run(fmt.Sprintf("story %d, power %v, lines drop %v", n, e.power, e.drop), func(t *testing.T) {
 			t.Parallel()
-			findings, figures := play(t, e, n, half)
+			findings, figures := play(t, e, uint64(n), share)
 			for _, f := range findings {
 				t.Error(f)
 			}
@@ -93,7 +91,7 @@ func TestCrashControls(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			c.end.quick = true
-			findings, figures := play(t, c.end, uint64(1000+n), 10)
+			findings, figures := play(t, c.end, uint64(1e6+n), 5)
 			t.Logf("found, among others: %v", append(findings, audit.Finding{})[0])
 			if len(findings) == 0 {
 				t.Errorf("got nothing found out (%v), want losses", figures)

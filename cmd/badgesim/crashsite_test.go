@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -144,7 +145,7 @@ func newCrashSite(t *testing.T, dir string, e end, rnd *rand.Rand) *crashSite {
 	meters := freeAddr(t)
 	s.write("badged.toml", fmt.Sprintf(crashConfig, s.addr, e.ack, meters, meters))
 	s.write("site.key", crashSiteKey+"\n")
-	host, port, _ := splitAddr(s.addr)
+	host, port, _ := net.SplitHostPort(s.addr)
 	// No persistence: what the broker has acknowledged dies with it.
 	s.write("mosquitto.conf", fmt.Sprintf("listener %s %s\nallow_anonymous true\npersistence false\n", port, host))
 	t.Cleanup(func() {
@@ -347,4 +348,22 @@ func (s *crashSite) written() []audit.Entry {
 		s.t.Fatal(err)
 	}
 	return log
+}
+
+func metered(st control.Status) bool {
+	for _, x := range st.Stations {
+		if x.Fault != "" {
+			return false
+		}
+	}
+	return len(st.Stations) > 0
+}
+
+func readersReady(st control.Status) bool {
+	for _, r := range st.Readers {
+		if r.State != "ready" {
+			return false
+		}
+	}
+	return len(st.Readers) > 0
 }

@@ -122,14 +122,17 @@ func eventually(t *testing.T, what string, f func() bool) {
 func mosquitto(t *testing.T, conf, addr string) *exec.Cmd {
 	t.Helper()
 	cmd := start(t, need(t, "mosquitto"), "-c", conf)
-	eventually(t, "mosquitto", func() bool {
-		c, err := net.Dial("tcp", addr)
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
+	eventually(t, "mosquitto", func() bool { return listens(addr) })
 	return cmd
+}
+
+// listens tells whether somebody does at that address.
+func listens(addr string) bool {
+	c, err := net.Dial("tcp", addr)
+	if err == nil {
+		c.Close()
+	}
+	return err == nil
 }
 
 // subscription is mosquitto_sub: a client that we did not write.

@@ -3,7 +3,6 @@ package main_test
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -102,13 +101,7 @@ func newSite(t *testing.T, worldFlags ...string) *site {
 	s.write(filepath.Join(dir, "badges.csv"), siteList)
 	s.must("list", "keygen", "--out", filepath.Join(dir, "keys"))
 	start(t, program(t, "badgesim"), append([]string{"world", dir, "--config", s.config}, worldFlags...)...)
-	eventually(t, "the site's broker", func() bool {
-		c, err := net.Dial("tcp", s.broker)
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
+	eventually(t, "the site's broker", func() bool { return listens(s.broker) })
 	s.must("list", "push", filepath.Join(dir, "badges.csv"), "--list", "site", "--broker", "tcp://"+s.broker,
 		"--sign", filepath.Join(dir, "keys", "list-key.jwk"), "--store", filepath.Join(dir, "lists"))
 	s.boot(program(t, "badgesim"))

@@ -69,6 +69,7 @@ func (a *audit) opensAfter(st Station, sessions []*session, i int) {
 const (
 	checkpoint = 65 * time.Second // between two checkpoints while energy flows, and a sample
 	poll       = 4 * time.Second  // between two readings of a register, and a slow one
+	late       = time.Second / 2  // from a pulse to its count
 )
 
 // energy holds what was billed against what the meters counted.
@@ -117,7 +118,7 @@ func (a *audit) lost(st Station, cut span) float64 {
 			}
 		}
 		if s.span.has(cut.from) {
-			kept = max(kept, min(cut.from, cut.from.plus(-checkpoint)))
+			kept = max(kept, cut.from.plus(-checkpoint))
 		}
 	}
 	for _, c := range a.log.cuts { // what an earlier cut lost is lost already
@@ -131,8 +132,8 @@ func (a *audit) lost(st Station, cut span) float64 {
 // drew holds one session against its machine.
 func (a *audit) drew(st Station, s *session) {
 	e := float64(s.end().Energy)
-	most := a.log.between(st.ID, s.span) + 1 + st.Pulse
-	least := most - 2 - 2*st.Pulse
+	most := a.log.between(st.ID, span{s.from.plus(-late), s.to}) + 1 + st.Pulse
+	least := a.log.between(st.ID, span{s.from, s.to.plus(-late)}) - 1 - st.Pulse
 	if st.Pulse == 0 {
 		most = a.log.between(st.ID, span{s.from.plus(-poll), s.to}) + 1
 		least = a.log.between(st.ID, span{s.from, s.to.plus(-poll)}) - 1
