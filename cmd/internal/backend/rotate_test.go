@@ -45,6 +45,7 @@ func publicOf(keys ...jose.JSONWebKey) jose.JSONWebKeySet {
 // follower is a gateway with real stores that pins a root.
 type follower struct {
 	t      *testing.T
+	path   string // of the list's file
 	list   *cache.List
 	ledger *cache.Ledger
 	o      uplink.Opts
@@ -57,10 +58,10 @@ type follower struct {
 
 func newFollower(t *testing.T, b backend.BrokerOpts, pinned, root jose.JSONWebKeySet) *follower {
 	t.Helper()
-	f := &follower{t: t, stop: func() {}}
 	dir := t.TempDir()
+	f := &follower{t: t, path: filepath.Join(dir, "list.db"), stop: func() {}}
 	var err error
-	if f.list, err = cache.OpenList(filepath.Join(dir, "list.db")); err != nil {
+	if f.list, err = cache.OpenList(f.path); err != nil {
 		t.Fatal(err)
 	}
 	if f.ledger, err = cache.OpenLedger(filepath.Join(dir, "ledger.db"), cache.LedgerOpts{Gateway: "gw-1",

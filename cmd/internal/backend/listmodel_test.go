@@ -1,0 +1,387 @@
+package backend_test
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"badged/cache"
+	"badged/cmd/internal/backend"
+	"badged/session"
+	"badged/uplink"
+)
+
+var (
+	modelSeed = flag.Uint64("model.seed", 1, "first seed of the list's model test")
+	models    = flag.Uint64("model.seeds", 2, "seeds of the list's model test")
+	modelOps  = flag.Int("model.ops", 50, "operations of each")
+)
+
+// lossy is a broker that anybody may use and that loses what it is told to keep.
+type lossy struct {
+	anybody
+	loss atomic.Int64 // one message of so many; 0 for none
+}
+
+func (l *lossy) Provides(b byte) bool { return b == mochi.OnPublish || l.anybody.Provides(b) }
+
+func (l *lossy) OnPublish(_ *mochi.Client, p packets.Packet) (packets.Packet, error) {
+	if n := l.loss.Load(); n > 0 && strings.HasPrefix(p.TopicName, "badged/v1/lists/") && rand.Int64N(n) == 0 {
+		return p, packets.CodeSuccessIgnore // PUBACKed, and gone
+	}
+	return p, nil
+}
+
+// model is a publisher, a broker and gateways, and what every version held.
+type model struct {
+	t    *testing.T
+	rand *rand.Rand
+
+	server *mochi.Server
+	b      backend.BrokerOpts
+	hook   *lossy
+
+	dir       string
+	key, root jose.JSONWebKey
+	pinned    jose.JSONWebKeySet
+	entries   map[int]session.Entry // what the publisher pushed last
+	contents  map[string]string     // of each version, by epoch.version
+	old       [][]byte              // heads that were true once
+
+	boards []*follower
+}
+
+// TestEverythingConverges does what publishers, brokers and gateways may do, and
+// what nobody should, in a random order that the seed gives; what meets what on the
+// wire is chance. A gateway never has a list that was not published; once it is
+// quiet, every gateway has the publisher's.
+func TestEverythingConverges(t *testing.T) {
+	for seed := *modelSeed; seed < *modelSeed+*models; seed++ {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			m := newModel(t, seed)
+			for n := range *modelOps {
+				what := m.step()
+				for i := range m.boards {
+					m.truthful(i, fmt.Sprintf("seed %d, operation %d (%s)", seed, n, what))
+				}
+			}
+			m.quiet()
+		})
+	}
+}
+
+func newModel(t *testing.T, seed uint64) *model {
+	m := &model{t: t, rand: rand.New(rand.NewPCG(seed, 9)), hook: new(lossy), dir: t.TempDir(), key: listKey(t), root: rootKey(t),
+		entries: map[int]session.Entry{}, contents: map[string]string{"0.0": contentOf(nil)}}
+	m.pinned = publicOf(m.key)
+	m.b = brokerWith(t, m.hook, func(s *mochi.Server) { m.server = s })
+	for range 3 {
+		f := newFollower(t, m.b, m.pinned, publicOf(m.root))
+		f.o.ListPatience, f.o.RetryMin, f.o.RetryMax = 50*time.Millisecond, time.Millisecond, 50*time.Millisecond
+		f.start()
+		m.boards = append(m.boards, f)
+	}
+	return m
+}
+
+// forgetAll is a broker that starts again with nothing. To close and open this one
+// would hang: mochi-mqtt 2.7.9 waits for clients that it let in while it closed.
+func (m *model) forgetAll() {
+	for topic := range m.server.Topics.Retained.GetAll() {
+		m.server.Topics.Retained.Delete(topic)
+	}
+	for _, c := range m.server.Clients.GetAll() {
+		if !c.Net.Inline {
+			c.Stop(io.EOF)
+		}
+	}
+}
+
+// publish has the publisher do something, which may fail on such a broker; what
+// its store then says is the truth.
+func (m *model) publish(do func(p *backend.Publisher) error) {
+	m.t.Helper()
+	p := open(m.t, m.dir, m.b, m.key)
+	defer p.Close()
+	p.Settle = 30 * time.Millisecond
+	if err := do(p); err != nil {
+		m.t.Log(err)
+	}
+	now, err := backend.StoredHead(m.dir, "desk")
+	if err != nil {
+		return // nothing yet
+	}
+	list, err := p.Entries()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if was, known := m.contents[now]; known && was != contentOf(list) {
+		m.t.Fatalf("version %s has another content than before", now)
+	}
+	m.contents[now] = contentOf(list)
+	if raw, ok := m.server.Topics.Retained.Get(uplink.ListTopics("desk").Head()); ok {
+		m.old = append(m.old, slices.Clone(raw.Payload))
+	}
+}
+
+func (m *model) push(o backend.PushOpts) {
+	o.Force = true
+	var list []session.Entry
+	for i := range 40 {
+		if e, ok := m.entries[i]; ok {
+			list = append(list, e)
+		}
+	}
+	m.publish(func(p *backend.Publisher) error { _, err := p.Push(m.t.Context(), list, o); return err })
+}
+
+// change puts or removes a few badges.
+func (m *model) change() {
+	for range 1 + m.rand.IntN(4) {
+		i := m.rand.IntN(40)
+		if delete(m.entries, i); m.rand.IntN(3) > 0 {
+			m.entries[i] = person(i, m.rand.IntN(1000))
+		}
+	}
+}
+
+// retained are the topics of the list that the broker has, in order.
+func (m *model) retained() (topics []string) {
+	for topic := range m.server.Topics.Retained.GetAll() {
+		if strings.HasPrefix(topic, "badged/v1/lists/") {
+			topics = append(topics, topic)
+		}
+	}
+	slices.Sort(topics)
+	return topics
+}
+
+// send is what somebody who may write to the broker does.
+func (m *model) send(topic string, payload []byte) {
+	if err := m.server.Publish(topic, payload, true, 1); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *model) some(topics []string, share int) (some []string) {
+	for _, topic := range topics {
+		if m.rand.IntN(share) == 0 {
+			some = append(some, topic)
+		}
+	}
+	m.rand.Shuffle(len(some), func(i, j int) { some[i], some[j] = some[j], some[i] })
+	return some
+}
+
+// step does one thing and says which.
+func (m *model) step() string {
+	head := uplink.ListTopics("desk").Head()
+	b := m.boards[m.rand.IntN(len(m.boards))]
+	switch m.rand.IntN(16) {
+	default:
+		m.change()
+		m.push(backend.PushOpts{})
+		return "push"
+	case 0:
+		m.publish(func(p *backend.Publisher) error { _, err := p.Compact(m.t.Context()); return err })
+		return "compact"
+	case 1:
+		m.change()
+		m.push(backend.PushOpts{NewEpoch: true})
+		return "new epoch"
+	case 2:
+		m.rotate()
+		return "rotate"
+	case 3:
+		m.publish(func(p *backend.Publisher) error { _, err := p.Repair(m.t.Context()); return err })
+		return "repair"
+	case 4:
+		m.hook.loss.Store(int64(m.rand.IntN(6)))
+		return "the broker loses more or less"
+	case 5:
+		for _, topic := range m.some(m.retained(), 3) {
+			m.send(topic, nil)
+		}
+		return "the broker forgets"
+	case 6:
+		m.forgetAll()
+		return "the broker starts with nothing"
+	case 7:
+		for _, topic := range m.some(m.retained(), 2) {
+			if p, ok := m.server.Topics.Retained.Get(topic); ok {
+				m.send(topic, p.Payload)
+			}
+		}
+		return "the broker repeats itself"
+	case 8:
+		for _, topic := range m.some(m.retained(), 6) {
+			m.send(topic, []byte("rubbish"))
+		}
+		return "a vandal"
+	case 9:
+		if len(m.old) > 0 {
+			m.send(head, m.old[m.rand.IntN(len(m.old))])
+		}
+		return "an old head"
+	case 10:
+		b.stop()
+		return "a gateway goes off"
+	case 11:
+		b.stop()
+		m.loseList(b)
+		b.start()
+		return "a gateway loses its list"
+	case 12:
+		b.stop()
+		b.start()
+		return "a gateway starts again"
+	}
+}
+
+func (m *model) rotate() {
+	if m.contents[m.now()] == "" {
+		return // there is nothing to sign anew
+	}
+	before := m.key
+	m.key = listKey(m.t)
+	none := publicOf()
+	done := false
+	m.publish(func(p *backend.Publisher) error {
+		_, err := p.Rotate(m.t.Context(), backend.RotateOpts{Root: m.root, Commands: &none})
+		done = err == nil
+		return err
+	})
+	if !done && !m.maySign() {
+		m.key = before // it never came to anything
+	}
+}
+
+// maySign tells whether the store takes the new key already: then there is no way
+// back to the old one.
+func (m *model) maySign() bool {
+	may := true
+	m.publish(func(p *backend.Publisher) error {
+		_, err := p.Repair(m.t.Context())
+		may = err == nil || !strings.Contains(err.Error(), backend.ErrMoved.Error())
+		return err
+	})
+	return may
+}
+
+func (m *model) now() string {
+	v, err := backend.StoredHead(m.dir, "desk")
+	if err != nil {
+		return ""
+	}
+	return v
+}
+
+// loseList is a list file that is gone. The ledger's is another.
+func (m *model) loseList(f *follower) {
+	m.t.Helper()
+	path := f.path
+	if err := f.list.Close(); err != nil {
+		m.t.Fatal(err)
+	}
+	all, err := filepath.Glob(path + "*")
+	for _, name := range all {
+		if err == nil {
+			err = os.Remove(name)
+		}
+	}
+	if err == nil {
+		f.list, err = cache.OpenList(path)
+	}
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	f.o.Store = f.list
+}
+
+// truthful wants a gateway's list to be one that was published, whole. What is in
+// force may change between two looks.
+func (m *model) truthful(i int, when string) {
+	m.t.Helper()
+	list := m.boards[i].list
+	for {
+		before, err := list.InForce(m.t.Context())
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		got, err := content(m.t.Context(), list)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		if after, err := list.InForce(m.t.Context()); err != nil || after != before {
+			continue
+		}
+		if want, known := m.contents[at(before)]; !known || got != want {
+			m.t.Fatalf("%s: gateway %d has version %s with content %.8s, want %.8s (published: %t)", when, i, at(before), got, want, known)
+		}
+		return
+	}
+}
+
+// quiet ends all trouble and wants everybody to agree.
+func (m *model) quiet() {
+	m.t.Helper()
+	m.hook.loss.Store(0)
+	if m.rand.IntN(2) == 0 {
+		m.change()
+	}
+	until(m.t, "the publisher gets through", func() (through bool) {
+		list := []session.Entry{}
+		for i := range 40 {
+			if e, ok := m.entries[i]; ok {
+				list = append(list, e)
+			}
+		}
+		m.publish(func(p *backend.Publisher) error {
+			_, err := p.Push(m.t.Context(), list, backend.PushOpts{Force: true})
+			if err == nil {
+				_, err = p.Repair(m.t.Context())
+			}
+			if err != nil && strings.Contains(err.Error(), backend.ErrMoved.Error()) {
+				_, err = p.Push(m.t.Context(), list, backend.PushOpts{Force: true, NewEpoch: true})
+			}
+			through = err == nil
+			return err
+		})
+		return through
+	})
+	defer func() {
+		for i, b := range m.boards {
+			if m.t.Failed() {
+				m.t.Logf("gateway %d: %+v", i, b.client.State())
+			}
+		}
+	}()
+	for i, b := range m.boards {
+		b.stop()
+		b.start()
+		until(m.t, fmt.Sprint("gateway ", i, " has ", m.now()), func() bool {
+			v, err := b.list.InForce(m.t.Context())
+			if err != nil {
+				m.t.Fatal(err)
+			}
+			return at(v) == m.now()
+		})
+		m.truthful(i, "when it is quiet")
+		if err := b.list.Check(m.t.Context()); err != nil {
+			m.t.Error(err)
+		}
+	}
+}
