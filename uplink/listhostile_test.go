@@ -44,8 +44,8 @@ func withPiece(b *book, kind string, payload []byte) {
 	b.pieces[index], b.whole.Index = payload, sha256.Sum256(payload)
 }
 
-// hostile are payloads that no publisher should make.
-func hostile() map[string][]byte {
+// nonsense are payloads that no publisher should make.
+func nonsense() map[string][]byte {
 	nested := strings.Repeat(`{"a":`, 100_000) + "1" + strings.Repeat("}", 100_000)
 	return map[string][]byte{
 		"one byte":       {0},
@@ -73,7 +73,7 @@ func hostile() map[string][]byte {
 // version comes.
 func TestHostileMessages(t *testing.T) {
 	for _, kind := range kinds {
-		for name, payload := range hostile() {
+		for name, payload := range nonsense() {
 			for _, hashes := range []bool{true, false} {
 				t.Run(fmt.Sprintf("%s, %s, hash right %t", kind, name, hashes), func(t *testing.T) {
 					a, b := settled(t)
@@ -148,7 +148,7 @@ func TestHostileHeads(t *testing.T) {
 		"JWE":              []byte("e30.e30.e30.e30.e30"),
 		"2 KiB of dots":    []byte(strings.Repeat(".", 2048)),
 	}
-	for name, payload := range hostile() {
+	for name, payload := range nonsense() {
 		heads[name] = payload
 		heads[name+", signed"] = forge(t, goodHeader, string(payload))
 	}
@@ -185,7 +185,7 @@ func FuzzListMessages(f *testing.F) {
 	for n, p := range b.messages(f) {
 		f.Add(uint8(len(n)), false, p)
 	}
-	for _, p := range hostile() {
+	for _, p := range nonsense() {
 		if len(p) < 1<<16 {
 			f.Add(uint8(len(p)), false, p)
 		}

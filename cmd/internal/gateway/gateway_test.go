@@ -123,7 +123,7 @@ type house struct {
 	deaf bool // the reader does not work at the start
 }
 
-func newHouse(t *testing.T, broker string) *house {
+func newHouse(t testing.TB, broker string) *house {
 	t.Helper()
 	return newHouseOf(t, benchConfig, broker)
 }
