@@ -143,6 +143,28 @@ func TestAcksThatLieChangeNothing(t *testing.T) {
 	}
 }
 
+// An ack that comes when there is nothing to send again asks for nothing: the next
+// one counts.
+func TestAnAckAfterTheLastRecordAsksForNothing(t *testing.T) {
+	url := broker(t)
+	backend := dial(t, url, "backend", uplink.AllEvents)
+	m := newMemory()
+	m.record(1)
+	run(t, opts(url, m))
+	next(t, backend)
+	for range 3 {
+		publish(t, backend, uplink.GatewayTopics("gw-1").Ack(), []byte(`{"ledger":"l1","upTo":1,"hash":"h1"}`))
+	}
+	until(t, "committed", func() bool { o, _ := m.Outbox(t.Context()); return o.Committed == 1 })
+	m.record(1)
+	next(t, backend)
+	until(t, "taken", func() bool { o, _ := m.Outbox(t.Context()); return o.Taken == 2 })
+	publish(t, backend, uplink.GatewayTopics("gw-1").Ack(), []byte(`{"ledger":"l1","upTo":1,"hash":"h1"}`))
+	if in := next(t, backend); !strings.Contains(string(in.Payload), `"seq":2,`) {
+		t.Errorf("got %s, want seq 2 again", in.Payload)
+	}
+}
+
 func TestAnAckThatComesAgainAsksForTheRest(t *testing.T) {
 	url := broker(t)
 	backend := dial(t, url, "backend", uplink.AllEvents)

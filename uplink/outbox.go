@@ -212,6 +212,7 @@ func EventMessage(m session.Message) []byte {
 // Ack is the backend's word that it has every record up to and including UpTo. One
 // that is published again as it was says that what is above is missing: it is
 // sent again at once; then not for a minute, two, up to a day, until an ack moves.
+// What is said too soon counts when that time is over.
 type Ack struct {
 	Ledger string `json:"ledger"`
 	UpTo   uint64 `json:"upTo"`
@@ -253,8 +254,10 @@ func (f *forwarder) acknowledge(ctx context.Context, m Incoming) error {
 		return fmt.Errorf("note records committed: %w", err)
 	case a.UpTo != before.Committed:
 		f.moved()
-	case !m.Retained && !f.now().Before(f.again):
-		f.again, f.pause = f.now().Add(f.pause), min(2*f.pause, standLongest)
+	case m.Retained || before.Committed == before.Taken:
+	case f.now().Before(f.again):
+		f.wait = min(f.wait, f.again.Sub(f.stands)) // too soon: then
+	default:
 		return f.rewind(ctx, before)
 	}
 	return nil
@@ -273,15 +276,13 @@ func (f *forwarder) stoodStill(ctx context.Context) error {
 		f.moved()
 		return nil
 	}
-	f.stands, f.wait = f.now(), min(2*f.wait, standLongest)
+	f.stands, f.wait = f.now(), min(max(2*f.wait, f.pause), standLongest)
 	return f.rewind(ctx, o)
 }
 
 // rewind has everything above the mark committed sent again.
 func (f *forwarder) rewind(ctx context.Context, o session.Outbox) error {
-	if o.Committed == o.Taken {
-		return nil
-	}
+	f.again, f.pause = f.now().Add(f.pause), min(2*f.pause, standLongest)
 	f.log.Warn("backend lacks records, sending again", "from", o.Committed+1, "to", o.Taken)
 	if err := f.out.Rewind(ctx, o.Committed+1, o.Taken); err != nil {
 		return fmt.Errorf("send again: %w", err)

@@ -108,6 +108,26 @@ func TestAnAckThatIsSaidAgainHasTheRestSentAgain(t *testing.T) {
 	})
 }
 
+// A broker that loses records twice within a minute: the backend says what it lacks
+// once each time, and is heard.
+func TestAnAckThatAsksTooSoonIsHeardLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		m.record(2)
+		p := play(t, m)
+		p.want(t, "at first", "0s 1", "0s 2")
+		time.Sleep(time.Second)
+		p.ack(0)
+		p.want(t, "asked for", "1s 1", "1s 2")
+		p.ack(2)
+		m.record(1)
+		p.want(t, "a new one", "1s 3")
+		p.ack(2)
+		time.Sleep(3 * time.Hour)
+		p.want(t, "asked for too soon", "1m1s 3", "3m1s 3", "7m1s 3", "15m1s 3", "31m1s 3", "1h3m1s 3", "2h7m1s 3")
+	})
+}
+
 func TestReplaysArePacedAndYield(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory()
