@@ -3,6 +3,7 @@
 # All other targets are for developers and packagers.
 
 VERSION ?= $(shell sh debian/version)
+NATS = github.com/nats-io/nats-server/v2@v2.15.2
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 LDFLAGS = -s -w -X main.version=$(VERSION)
 TAGS = osusergo,netgo,sqlite_omit_load_extension
@@ -20,13 +21,19 @@ PROGRAMS = ./cmd/badged ./cmd/badgectl
 
 export CGO_ENABLED = 1
 
-.PHONY: run test build check bench soak fuzz demo amd64 arm64 armhf armv6 deb install clean tools
+.PHONY: run test brokers build check bench soak fuzz demo amd64 arm64 armhf armv6 deb install clean tools
 
 run: build
 	./bin/badgesim
 
 test: tools
 	go test -race -timeout 15m ./...
+
+# What make test does with Mosquitto and the embedded broker, with two others.
+brokers:
+	@sh .ci/need go gcc rabbitmq-server
+	GOBIN=$(CURDIR)/bin go install $(NATS)
+	PATH=$(CURDIR)/bin:$$PATH go test -timeout 10m -count=1 -v -run TestBrokers ./cmd/internal/backend -brokers nats,rabbitmq
 
 build:
 	@sh .ci/need go gcc

@@ -103,7 +103,8 @@ log.file = false
 		"RABBITMQ_NODENAME=badged@localhost", "RABBITMQ_DIST_PORT=" + nodes,
 		"RABBITMQ_MNESIA_BASE=" + s.dir, "RABBITMQ_LOG_BASE=" + s.dir, "RABBITMQ_CONF_ENV_FILE=/dev/null",
 		"RABBITMQ_CONFIG_FILE=" + config, "RABBITMQ_ENABLED_PLUGINS_FILE=" + s.file("plugins", "[rabbitmq_mqtt].\n"),
-	}, "rabbitmq-server")
+		"ERL_CRASH_DUMP=" + s.dir + "/crash",
+	}, "/usr/lib/rabbitmq/bin/rabbitmq-server") // the one in the PATH becomes another user
 	return func(sig syscall.Signal) {
 		endNode(sig)
 		endMapper(sig)

@@ -151,7 +151,7 @@ func (l *log) String() string {
 // Need finds a program that the machine must have, wherever Debian keeps it.
 func Need(t testing.TB, name string) string {
 	t.Helper()
-	for _, path := range []string{name, "/usr/sbin/" + name, "/usr/lib/rabbitmq/bin/" + name} {
+	for _, path := range []string{name, "/usr/sbin/" + name} {
 		if found, err := exec.LookPath(path); err == nil {
 			return found
 		}
