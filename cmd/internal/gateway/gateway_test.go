@@ -156,8 +156,14 @@ func newHouseOf(t testing.TB, doc, broker string) *house {
 // start runs the gateway until the test ends, which must go well.
 func (h *house) start() {
 	h.t.Helper()
+	h.startBy(newClock())
+}
+
+// startBy is start by another clock.
+func (h *house) startBy(clk *clock) {
+	h.t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
-	go func() { h.ends <- Run(ctx, h.cfg, h.hw, slog.New(slog.NewTextHandler(io.Discard, nil))) }()
+	go func() { h.ends <- runWith(ctx, h.cfg, h.hw, slog.New(slog.NewTextHandler(io.Discard, nil)), clk) }()
 	h.t.Cleanup(func() {
 		stop()
 		select {
