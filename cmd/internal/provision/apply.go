@@ -89,15 +89,17 @@ func (b *Board) run(j job) (Report, error) {
 	return b.finish(j, f, next)
 }
 
-// mayTake refuses a second board with one identity.
+// mayTake refuses a second board with one identity. A file that replaces a board is
+// for one board all the same: the one that it names, or the first that has used it.
 func (b *Board) mayTake(f *File, cur current, replace bool) error {
-	replace = replace || f.Replaces
 	switch {
 	case b.serial == "" || replace:
 		return nil
 	case f.Board != "" && f.Board != b.serial:
 		return f.err([]config.Problem{f.problem("provision.board",
-			"the file is for board %s, or has been used there; this is board %s. Two boards must not be one gateway. If the other one is out of service for good, have the file made anew with --replaces", f.Board, b.serial)})
+			"the file is for board %s, or has been used there; this is board %s. Two boards must not be one gateway. If the other one is out of service for good, have the file made anew with --replaces, for this board or for any", f.Board, b.serial)})
+	case f.Replaces:
+		return nil
 	case cur.version != "" && cur.Board != "" && cur.Board != b.serial && cur.Gateway == f.gateway():
 		return f.err([]config.Problem{f.problem("gateway.id",
 			"this card was provisioned as %s in board %s, and is in board %s now. Two boards must not be one gateway. If the other one is out of service for good, have the file made anew with --replaces", cur.Gateway, cur.Board, b.serial)})

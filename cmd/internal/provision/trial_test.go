@@ -194,6 +194,21 @@ func TestFileRemembersItsBoard(t *testing.T) {
 	}
 }
 
+// A file that replaces a board is for the one that it names, and no third.
+func TestReplacingFileForOneBoard(t *testing.T) {
+	m := newSite(t)
+	made, err := m.Make([]Order{{Values: map[string]string{"gateway.id": "gw-7"}, Board: "10000000abcd", Replaces: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := newRoot(t, "20000000beef")
+	insert(t, other, string(made[0].Doc))
+	if r, err := boot(t, other); err == nil || !strings.Contains(r.Text, "the file is for board 10000000abcd") {
+		t.Errorf("got %v and\n%s", err, r.Text)
+	}
+	provisioned(t, newRoot(t, "10000000abcd"), string(made[0].Doc))
+}
+
 // Two runs at once, as of ssh while the board starts, are two runs in a row.
 func TestTwoRunsAtOnce(t *testing.T) {
 	root, m := newRoot(t, "1"), newSite(t)
