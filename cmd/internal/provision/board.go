@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"badged/cmd/internal/config"
 )
 
 // Board is the system that is provisioned.
@@ -28,7 +30,13 @@ type Board struct {
 // to be there, and whoever runs this to be root; elsewhere than on a board, files
 // stay with whom they are.
 func OpenBoard(root string) (*Board, error) {
-	root = strings.TrimSuffix(root, "/")
+	if root != "" { // names in it are compared with whole ones
+		abs, err := filepath.Abs(root)
+		if err != nil {
+			return nil, err
+		}
+		root = strings.TrimSuffix(abs, "/")
+	}
 	b := &Board{root: root, etc: filepath.Join(root, "/etc/badged"), serial: boardSerial(root), boot: bootID(root)}
 	if os.Geteuid() != 0 {
 		if root == "" {
@@ -103,7 +111,22 @@ func (b *Board) current() (c current, err error) {
 	if dir := filepath.Dir(target); filepath.Dir(dir) == versionsName {
 		c.version = filepath.Base(dir)
 	}
-	return c, readJSON(filepath.Join(b.etc, filepath.Dir(target), recordName), &c.Record)
+	err = readJSON(filepath.Join(b.etc, filepath.Dir(target), recordName), &c.Record)
+	if errors.Is(err, errDamaged) {
+		c.Record, err = b.recordAnew(), nil
+	}
+	return c, err
+}
+
+// recordAnew is what the configuration in force itself tells, for a card that has
+// lost the record: that must not keep the next file out. Which board took it is
+// forgotten then, and no trial goes on.
+func (b *Board) recordAnew() (r Record) {
+	c, err := config.Load(b.link())
+	if err != nil {
+		return r
+	}
+	return Record{Gateway: c.ID, Site: c.Site, Broker: c.Broker.URL.String(), State: c.State}
 }
 
 // verdict is what the daemon says of c, if c is or was on trial. What cannot be read
@@ -118,7 +141,14 @@ func (b *Board) verdict(c current) (v verdict, on bool) {
 	return v, false
 }
 
-func (b *Board) state() (s State, err error) { return ReadState(b.link()) }
+// state is what was noted last; what cannot be read any more is noted anew.
+func (b *Board) state() (State, error) {
+	s, err := ReadState(b.link())
+	if errors.Is(err, errDamaged) {
+		return State{}, nil
+	}
+	return s, err
+}
 
 // conclude notes what became of provisioning with the configuration that is in
 // force then, unless that is known. It returns what it noted.

@@ -69,7 +69,7 @@ func Parse(doc []byte, name string) (*File, error) {
 	f := &File{Name: name, Doc: doc, lines: config.IndexLines(doc)}
 	line, ok := f.lines["provision"]
 	if !ok {
-		return nil, wrong(config.Problem{Key: "provision", Text: "missing; want the file as badgectl provision made it, with [provision] after the configuration"})
+		return nil, wrong(config.Problem{Key: "provision", Text: "missing; want the file as badgectl provision made it, with [provision] after the configuration. If nobody has edited it, only a part of it has arrived: copy it again"})
 	}
 	f.head = offset(doc, line)
 	// Empty lines in its place keep the numbers of the lines.
@@ -139,7 +139,7 @@ func (f *File) check() (all []config.Problem) {
 
 // checkConfig wants what only holds for a config that is provisioned.
 func (f *File) checkConfig(c config.Config, dir string) (all []config.Problem) {
-	if c.State != stateFolder && !strings.HasPrefix(c.State, stateFolder+"/") {
+	if state := filepath.Clean(c.State); state != stateFolder && !strings.HasPrefix(state, stateFolder+"/") {
 		all = append(all, c.Problem("gateway.state", "%q: want %q, the only folder that the installed gateway may write", c.State, stateFolder))
 	}
 	used := map[string]bool{}

@@ -69,19 +69,25 @@ func readJSON(path string, v any) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err == nil {
-		err = json.Unmarshal(b, v)
-	}
 	if err != nil {
 		return fmt.Errorf("provisioning: %w", err)
 	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("provisioning: %s: %w: %w", path, errDamaged, err)
+	}
 	return nil
 }
+
+// errDamaged says that a file of ours is no longer what was written.
+var errDamaged = errors.New("damaged")
 
 // readSmall reads a small regular file. Root reads what the daemon has written, and
 // what lies on the boot partition: no link and no pipe there may lead it elsewhere.
 func readSmall(path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, unix.ELOOP) {
+		return nil, noFile(path)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -91,9 +97,13 @@ func readSmall(path string) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no file", path)
+		return nil, noFile(path)
 	}
 	return io.ReadAll(io.LimitReader(f, MaxFile+1))
+}
+
+func noFile(path string) error {
+	return fmt.Errorf("%s is a folder, a link or a pipe; want the file itself, copied there", path)
 }
 
 // verdict is what the daemon says of a configuration on trial, in its own folder.

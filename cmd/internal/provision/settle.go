@@ -69,6 +69,21 @@ func (b *Board) Boot(replace bool) (Report, error) {
 		return Report{}, err
 	}
 	defer lock.Close()
+	r, err := b.start(replace)
+	if err == nil || r.Text != "" {
+		return r, err
+	}
+	b.shine(true)
+	r.Text = wordsInTheWay(err)
+	if dir := b.partition(); dir != "" {
+		err = errors.Join(err, b.tell(dir, r.Text))
+	}
+	return r, err
+}
+
+// start is Boot once nobody else is at it. An error without a text is of the board
+// itself.
+func (b *Board) start(replace bool) (Report, error) {
 	settled, err := b.settle()
 	if err != nil {
 		return settled, err

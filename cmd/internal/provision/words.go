@@ -99,6 +99,17 @@ start the board again.
 	return t.String()
 }
 
+// wordsInTheWay is for errors of the board itself, with or without a file to install.
+func wordsInTheWay(why error) string {
+	return title + `NOT DONE. Nothing was changed: something on this card is in the way.
+
+` + wrap(plain(advise(why))) + `
+If you can mend that, start the board again. Otherwise flash a fresh card and
+provision that. A provisioning file that is here still has secrets in it: do not
+leave it lying about.
+`
+}
+
 // place is where a problem stands.
 func place(p config.Problem) string {
 	if p.Line == 0 {
