@@ -13,7 +13,7 @@ import (
 
 func TestManyGatewaysFromACSV(t *testing.T) {
 	m := newSite(t)
-	for _, comma := range []string{",", ";"} {
+	for _, comma := range []string{",", ";", "\t"} {
 		rows := strings.ReplaceAll("\ufeffgateway.id, gateway.language,station[0].id,password,board,replaces\n"+
 			"gw-1,de,washer-1,one,10000000abcd,\ngw-2,,washer-2,\"t'''wo\\\",,true\n", ",", comma)
 		orders, err := ReadCSV(strings.NewReader(rows), "site.csv", t.TempDir())
@@ -98,15 +98,21 @@ func TestOwnCertificatesOfTheRow(t *testing.T) {
 func TestOfficeMistakes(t *testing.T) {
 	for _, tc := range []struct{ what, rows, says string }{
 		{"unknown column", "gateway.id,gateway.colour\ngw-1,red\n", "site.csv:2: gateway.colour: no such key"},
-		{"no id", "gateway.language\nde\n", "no column gateway.id"},
+		{"no id", "gateway.language\nde\n", `no column gateway.id, only ["gateway.language"]`},
+		{"saved as UTF-16", "\xff\xfeg\x00a\x00", "save it from the spreadsheet as CSV UTF-8"},
+		{"saved in Latin-1", "gateway.id,gateway.site\ngw-1,b\xe4ckerei\n", "save it from the spreadsheet as CSV UTF-8"},
+		{"a mark of UTF-8 and quotes, all well but the row", "\ufeff\"gateway.id\"\nGW 1\n", "site.csv:2: "},
+		{"lines of an old Mac", "gateway.id\rGW 1\r", "site.csv:2: "},
+		{"another file", strings.Repeat("x", MaxFile+1), "larger than 1 MiB"},
+		{"half a number", "gateway.id,reader[0].gain_db\ngw-1,33.5\n", "reader.gain_db: float; want a whole number"},
 		{"empty id", "gateway.id,gateway.language\n,de\n", "gateway.id: \"\""},
 		{"bad id", "gateway.id\nGW 1\n", "1 to 64 of a-z"},
 		{"id twice", "gateway.id,station[0].id\ngw-1,a\ngw-1,b\n", "site.csv:3: gateway gw-1 is in site.csv:2 already"},
 		{"station twice in a site", "gateway.id\ngw-1\ngw-2\n", "station washer of site via-roma-12 is in site.csv:2 already"},
 		{"column twice", "gateway.id,gateway.id\ngw-1,gw-1\n", "twice"},
 		{"no rows", "gateway.id\n", "no gateway in it"},
-		{"nothing", "", "header"},
-		{"ragged", "gateway.id,board\ngw-1\n", "wrong number of fields"},
+		{"nothing", "", "site.csv: empty; want a header"},
+		{"ragged", "gateway.id,board\ngw-1\n", "site.csv:2: wrong number of fields: 1, the header has 2"},
 		{"file that is not there", "gateway.id,list.keys\ngw-1,nowhere.jwks\n", "site.csv:2: list.keys: open"},
 		{"language that is none", "gateway.id,gateway.language\ngw-1,rm\n", `"rm": want one of`},
 		{"station that the template lacks", "gateway.id,station[4].id\ngw-1,x\n", "the file has no station[4]"},
