@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
@@ -130,7 +131,7 @@ func (c Config) Same(d Config) bool {
 // Load reads and checks a config file. What is wrong in it comes back as an
 // *Error with every problem found.
 func Load(path string) (Config, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe that nobody writes into keeps nobody waiting
 	if err != nil {
 		return Config{}, fmt.Errorf("open config: %w", err)
 	}
@@ -144,9 +145,12 @@ func Parse(r io.Reader, path string) (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("read config: %w", err)
 	}
+	if len(bytes.TrimSpace(doc)) == 0 {
+		return Config{}, &Error{path, []Problem{{0, "file", "empty; is it the right one? The reference config has all keys"}}}
+	}
 	var raw file
 	if err := toml.NewDecoder(bytes.NewReader(doc)).DisallowUnknownFields().Decode(&raw); err != nil {
-		return Config{}, &Error{path, DecodeProblems(err)}
+		return Config{}, &Error{path, placed(doc, DecodeProblems(err))}
 	}
 	p := &problems{ix: IndexLines(doc)}
 	p.spelling()

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -82,6 +83,8 @@ func TestWrongConfigs(t *testing.T) {
 		{"unknown word", `billing = "managed"`, `billing = "mangaed"`, "mangaed", "gateway.billing", `"managed" "statements"`},
 		{"id for topics", `id = "gw-0042"`, `id = "GW 42"`, "GW 42", "gateway.id", "a-z, 0-9"},
 		{"duration without unit", `idle_for = "8m"`, `idle_for = "8"`, `idle_for = "8"`, "idle_for", "unit"},
+		{"duration without quotes", `idle_for = "8m"`, `idle_for = 8`, `idle_for = 8`, "station[0].idle_for", "unit"},
+		{"text that is a number", `site = "via-roma-12"`, `site = 12`, `site = 12`, "gateway.site", "integer; want text in quotes"},
 		{"zone that is none", `Europe/Zurich`, `Europe/Zuerich`, "Zuerich", "gateway.timezone", "IANA"},
 		{"broker without scheme", `tls://broker`, `broker`, `"broker.example`, "broker.url", "tls://"},
 		{"hours", `Mo-Sa 07:00-21:00`, `Mo-Sa 7-9pm`, "7-9pm", "station[0].hours", "07:00-21:00"},
@@ -138,6 +141,19 @@ func TestAllProblemsComeAtOnce(t *testing.T) {
 	_, err := Parse(strings.NewReader(doc), "badged.toml")
 	if err == nil || strings.Count(err.Error(), "badged.toml:") != 2 {
 		t.Errorf("got %v, want two problems", err)
+	}
+}
+
+func TestPipesAndEmptyFiles(t *testing.T) {
+	dir := t.TempDir()
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{pipe, os.DevNull} {
+		if _, err := Load(path); err == nil || err.Error() != path+": file: empty; is it the right one? The reference config has all keys" {
+			t.Errorf("%s: got %v", path, err)
+		}
 	}
 }
 

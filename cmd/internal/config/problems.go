@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"sort"
 	"strings"
 
@@ -55,9 +56,44 @@ func DecodeProblems(err error) []Problem {
 		if key == "" {
 			key = "syntax"
 		}
-		return []Problem{{line, key, strings.TrimPrefix(dec.Error(), "toml: ")}}
+		return []Problem{{line, key, plainType(strings.TrimPrefix(dec.Error(), "toml: "))}}
 	}
 	return []Problem{{0, "file", err.Error()}}
+}
+
+// placed finds the line of a duration without quotes: the library reports those of
+// strings alone.
+func placed(doc []byte, all []Problem) []Problem {
+	for i, p := range all {
+		if p.Line > 0 {
+			continue
+		}
+		walk(doc, func(key string, line int, e *unstable.Node) {
+			if e.Kind != unstable.KeyValue || e.Value().Kind == unstable.String || all[i].Line > 0 {
+				return
+			}
+			if strings.Contains(p.Text, fmt.Sprintf("duration %q:", e.Value().Data)) {
+				all[i].Line, all[i].Key = line, key
+			}
+		})
+	}
+	return all
+}
+
+// wrongType is how the TOML library says that a value is of another kind.
+var wrongType = regexp.MustCompile(`^cannot decode TOML (\w+) into .* of type (\w+)$`)
+
+// plainType says it without the names of Go.
+func plainType(text string) string {
+	m := wrongType.FindStringSubmatch(text)
+	if m == nil {
+		return text
+	}
+	want := map[string]string{"int": "a whole number", "float64": "a number", "bool": "true or false", "string": "text in quotes"}[m[2]]
+	if want == "" {
+		return text
+	}
+	return fmt.Sprintf("%s; want %s", m[1], want)
 }
 
 // Index knows the line of each key of a TOML document.
