@@ -114,6 +114,9 @@ func (c *Client) do(ctx context.Context, method, endpoint string, in any) (io.Re
 }
 
 func (c *Client) explain(err error) error {
+	if op := (*net.OpError)(nil); errors.As(err, &op) {
+		err = op.Err // the rest is the call and the path, and people know these
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("%w at %s: is badged running? Try: systemctl status badged; "+

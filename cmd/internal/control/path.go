@@ -1,6 +1,8 @@
 package control
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -24,16 +26,31 @@ func DaemonSocket(flag string) string {
 	return systemSocket
 }
 
+// installed is there once the package is.
+const installed = "/etc/badged"
+
 // SocketPath is where a gateway's door is to be found: as DaemonSocket, but
 // where nobody names one and no installed gateway has opened its door, the desk's.
 func SocketPath(flag string) string {
 	if path := named(flag); path != "" {
 		return path
 	}
-	if _, err := os.Stat(systemSocket); err == nil {
-		return systemSocket
+	return doorOf(systemSocket, installed, filepath.Join(DeskDir(), GatewaySocket))
+}
+
+// doorOf tells a board from a desk. A door that may not be looked at is a board's,
+// and one that nobody has opened too, where no desk is: else its technician would
+// be told of a desk.
+func doorOf(system, installed, desk string) string {
+	if there(system) || there(installed) && !there(desk) {
+		return system
 	}
-	return filepath.Join(DeskDir(), GatewaySocket)
+	return desk
+}
+
+func there(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 func named(flag string) string {
