@@ -131,7 +131,7 @@ var (
 	secrets = []*regexp.Regexp{
 		regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)`),
 		regexp.MustCompile(`"d"\s*:\s*"[^"]*"`),
-		regexp.MustCompile(`(?i)\b(?:password|passwd|passphrase|secret|token|psk)\s*[=:]\s*[^\s,;]+`),
+		regexp.MustCompile(`(?i)\b(?:password|passwd|passphrase|secret|token|psk)["']?\s*[=:]\s*(?:"(?:[^"\\\n]|\\.)*"?|'[^'\n]*'?|[^\s,;]+)`),
 		regexp.MustCompile(`(?i)://[^\s/@"]+:[^\s/@"]+@`),
 	}
 )

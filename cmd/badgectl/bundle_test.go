@@ -48,6 +48,9 @@ func TestBundleHasNoSecretsAndNoBadges(t *testing.T) {
 	const leaky = `[broker]
 url = "tls://gw:hunter2@broker.example.org:8883"
 password = "hunter2"
+password = "with \"spaces\", hunter2" # a comment that stays
+password='with spaces; hunter2'
+log = {"password": "hunter2"}
 key = "-----BEGIN EC PRIVATE KEY-----
 MHcCAQEEIhunter2
 -----END EC PRIVATE KEY-----"
