@@ -153,6 +153,9 @@ func (s *survey) look(path string, ch chip, name string) (info uapi.LineInfoV2, 
 	return info, false, err
 }
 
+// ErrNoChip says that there is no line at all.
+var ErrNoChip = errors.New("no /dev/gpiochip* here: this is no board with GPIO, or its driver is not loaded")
+
 func (s *survey) missing(name string) error {
 	switch {
 	case errors.Is(s.refused, fs.ErrPermission):
@@ -160,7 +163,7 @@ func (s *survey) missing(name string) error {
 	case s.refused != nil:
 		return s.refused
 	case len(s.chips) == 0:
-		return errors.New("no /dev/gpiochip* here: this is no board with GPIO, or its driver is not loaded")
+		return ErrNoChip
 	}
 	if near := closest(name, s.names); len(near) > 0 {
 		return fmt.Errorf("no line of that name on %q: close to it are %q", s.chips, near)

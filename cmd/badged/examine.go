@@ -113,6 +113,10 @@ func checkLines(c config.Config, owner func(string) (string, error)) (out []cont
 	lines := c.Lines()
 	for _, l := range lines {
 		who, err := owner(l.Line)
+		if errors.Is(err, station.ErrNoChip) { // then each would say the same
+			return []control.Check{{Name: "lines", State: control.CheckFail, Text: station.ErrNoChip.Error(),
+				Do: "is this the board? ls /dev/gpiochip*; on a Raspberry Pi they are always there"}}
+		}
 		check := control.Check{Name: "line " + l.Line, State: control.CheckFail, Do: "correct " + l.Key + ", or give this user the group of /dev/gpiochip*"}
 		switch {
 		case err != nil:

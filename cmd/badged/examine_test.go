@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"badged/cmd/internal/config"
 	"badged/cmd/internal/control"
+	"badged/station"
 )
 
 func wantCheck(t *testing.T, got control.Check, state control.CheckState, part string) {
@@ -81,6 +83,7 @@ func TestLinesAreLookedAt(t *testing.T) {
 		"ours":       {"badged", nil, control.CheckOK, "none taken by others"},
 		"periph's":   {"badged@812", nil, control.CheckOK, "none taken by others"},
 		"somebody's": {"spi0 CS1", nil, control.CheckFail, `station[0].relay: "spi0 CS1" uses it; stop that`},
+		"no GPIO":    {"", fmt.Errorf("look at line: %w", station.ErrNoChip), control.CheckFail, "ls /dev/gpiochip*"},
 		"not there":  {"", errors.New("no line of that name"), control.CheckFail, "correct station[0].relay"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -123,7 +126,9 @@ func TestExamineNeedsNoGateway(t *testing.T) {
 	checks := examined("../internal/gateway/badged.toml") // whose files are not here
 	find(checks, "config", "list.keys")
 	find(checks, "reader hall: device", "/dev/spidev0.0")
-	find(checks, "line GPIO17", "")
+	if chips, _ := filepath.Glob("/dev/gpiochip*"); len(chips) == 0 {
+		find(checks, "lines", "no /dev/gpiochip*")
+	}
 	find(checks, "authority", "ca.pem")
 	find(checks, "name service", "broker.example.org")
 
@@ -131,4 +136,7 @@ func TestExamineNeedsNoGateway(t *testing.T) {
 	write(t, path, "[gateway]\nid = \"NO ID\"\n")
 	find(examined(path), "config", "badged.toml:2: gateway.id")
 	find(examined(path+".none"), "config", "no such file")
+	wantCheck(t, examined(path + ".none")[0], control.CheckFail, "badged-provision.toml on its boot partition")
+	write(t, path, "\n")
+	wantCheck(t, examined(path)[0], control.CheckFail, path+": file: empty")
 }

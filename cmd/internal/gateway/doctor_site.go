@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -36,12 +37,15 @@ func examineConfig(c config.Config) []control.Check {
 func ConfigChecks(err error) []control.Check {
 	const mend = "mend it before the next start: badged would not start with it"
 	var bad *config.Error
-	if !errors.As(err, &bad) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !errors.As(err, &bad):
+		return named("config", failed(err, "this board is no gateway yet: put badged-provision.toml on its boot partition and restart it, or see badgectl provision apply --help"))
+	case !errors.As(err, &bad):
 		return named("config", failed(err, mend))
 	}
 	var out []control.Check
 	for _, p := range bad.Problems {
-		out = append(out, failed(fmt.Errorf("%s:%d: %s: %s", bad.File, p.Line, p.Key, p.Text), mend))
+		out = append(out, failed(&config.Error{File: bad.File, Problems: []config.Problem{p}}, mend))
 	}
 	return named("config", out...)
 }
