@@ -1,9 +1,11 @@
 package main
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,7 +59,7 @@ func (c *provisionMakeCmd) Run(e *env) error {
 		return fmt.Errorf("%w\nhint: nothing was written", err)
 	}
 	for _, g := range made {
-		path, err := c.write(g)
+		path, err := c.write(e, g)
 		if err != nil {
 			return err
 		}
@@ -111,18 +113,40 @@ func (c *provisionMakeCmd) rows(in io.Reader) ([]provision.Order, error) {
 
 // write puts a gateway's file into a folder of its own, so that nobody has to
 // rename it, and beside it the certificate, which revoking asks for.
-func (c *provisionMakeCmd) write(g provision.Made) (path string, err error) {
+func (c *provisionMakeCmd) write(e *env, g provision.Made) (path string, err error) {
 	dir := filepath.Join(c.Out, g.ID)
 	if err := durable.MakeDir(dir); err != nil {
 		return "", err
 	}
 	if g.Cert != nil {
-		if err := durable.WriteFile(filepath.Join(dir, g.ID+".pem"), g.Cert, 0o644); err != nil {
+		cert := filepath.Join(dir, g.ID+".pem")
+		if err := keepCert(e, cert); err != nil {
+			return "", err
+		}
+		if err := durable.WriteFile(cert, g.Cert, 0o644); err != nil {
 			return "", err
 		}
 	}
 	path = filepath.Join(dir, provision.FileName)
 	return path, durable.WriteFile(path, g.Doc, 0o600)
+}
+
+// keepCert gives the certificate that an earlier run made another name: a board may
+// have it, and only with it can it be revoked.
+func keepCert(e *env, path string) error {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	kept := fmt.Sprintf("%s.%.4x.pem", strings.TrimSuffix(path, ".pem"), sha256.Sum256(b))
+	if err := os.Rename(path, kept); err != nil {
+		return err
+	}
+	fmt.Fprintf(e.err, "note: the certificate made before is %s now: a board may log in with it until you revoke it\n", kept)
+	return nil
 }
 
 type provisionCheckCmd struct {
@@ -147,12 +171,17 @@ func (c *provisionCheckCmd) Run(e *env) error {
 }
 
 func readProvision(path string, in io.Reader) (doc []byte, name string, err error) {
-	if path == "-" {
-		doc, err = io.ReadAll(io.LimitReader(in, provision.MaxFile+1))
-		return doc, provision.FileName, err
+	name = provision.FileName
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, path, err
+		}
+		defer f.Close()
+		in, name = f, path
 	}
-	doc, err = os.ReadFile(path)
-	return doc, path, err
+	doc, err = io.ReadAll(io.LimitReader(in, provision.MaxFile+1))
+	return doc, name, err
 }
 
 type provisionApplyCmd struct {

@@ -96,8 +96,9 @@ func board(t *testing.T, serial string) (root string) {
 func fromOfficeToBoards(t *testing.T, badged, badgectl string) {
 	dir := office(t, badgectl)
 	out := filepath.Join(dir, "out")
-	said := must(t, badgectl, "provision", "make", "--template", filepath.Join(dir, "badged.toml"), "--csv", filepath.Join(dir, "gateways.csv"), "--out", out,
-		"--client-ca", filepath.Join(dir, "ca.pem"), "--client-ca-key", filepath.Join(dir, "ca.key"), "--store", filepath.Join(dir, "lists"))
+	order := []string{"provision", "make", "--template", filepath.Join(dir, "badged.toml"), "--csv", filepath.Join(dir, "gateways.csv"), "--out", out,
+		"--client-ca", filepath.Join(dir, "ca.pem"), "--client-ca-key", filepath.Join(dir, "ca.key"), "--store", filepath.Join(dir, "lists")}
+	said := must(t, badgectl, order...)
 	if !strings.Contains(said, "gw-1") || !strings.Contains(said, "2 made") {
 		t.Errorf("got %s, want two files", said)
 	}
@@ -124,6 +125,18 @@ func fromOfficeToBoards(t *testing.T, badged, badgectl string) {
 		if said := must(t, badgectl, "provision", "apply", "--root", root); said != "" {
 			t.Errorf("got %q at the next start, want nothing said", said)
 		}
+	}
+	before, err := os.ReadFile(filepath.Join(out, "gw-1/gw-1.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	said = must(t, badgectl, order...)
+	kept, _ := filepath.Glob(filepath.Join(out, "gw-1/gw-1.*.pem")) // the pattern is well formed
+	if len(kept) != 1 || !strings.Contains(said, kept[0]) {
+		t.Fatalf("got %q and\n%s\nwant the certificate that a board has kept, and that said", kept, said)
+	}
+	if b, err := os.ReadFile(kept[0]); err != nil || !bytes.Equal(b, before) {
+		t.Errorf("%s: got another certificate than the first, %v", kept[0], err)
 	}
 }
 
