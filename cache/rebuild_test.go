@@ -2,32 +2,14 @@ package cache_test
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"badged/cache"
+	"badged/cache/cachetest"
 	"badged/session"
 )
-
-// wreck overwrites pages in the middle of a file that may be open.
-func wreck(t *testing.T, path string) {
-	t.Helper()
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	const page = 4096
-	if _, err := f.WriteAt(make([]byte, 6*page), st.Size()/2/page*page); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // wrecked is a list of n badges with damage that nobody has met yet.
 func wrecked(t *testing.T, n int) (*cache.List, session.ListVersion) {
@@ -37,7 +19,9 @@ func wrecked(t *testing.T, n int) (*cache.List, session.ListVersion) {
 	v := load(t, l, n)
 	l.Close() // so that nothing is in the log any more
 	l = openList(t, path)
-	wreck(t, path)
+	if err := cachetest.Wreck(path); err != nil {
+		t.Fatal(err)
+	}
 	return l, v
 }
 
@@ -156,7 +140,9 @@ func TestOnlyTheLastDamagedFileIsKept(t *testing.T) {
 		load(t, l, 5000)
 		l.Close()
 		l = openList(t, path)
-		wreck(t, path)
+		if err := cachetest.Wreck(path); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -3,7 +3,6 @@ package gateway
 import (
 	"fmt"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/hooks/auth"
 
 	"badged/cache"
+	"badged/cache/cachetest"
 	"badged/cmd/internal/config"
 	"badged/cmd/internal/control"
 	"badged/session"
@@ -25,24 +25,6 @@ func manyBadges(n int) string {
 		fmt.Fprintf(&csv, "04%012X,r-%d\n", i*7919, i)
 	}
 	return csv.String()
-}
-
-// wreck overwrites pages in the middle of a file that the gateway has open.
-func wreck(t *testing.T, path string) {
-	t.Helper()
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	const page = 4096
-	if _, err := f.WriteAt(make([]byte, 6*page), st.Size()/2/page*page); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // A list that is damaged while the gateway works answers what it can; it is put
@@ -63,7 +45,9 @@ func TestListDamagedInUse(t *testing.T) {
 	p.boot(c)
 	var ledger string
 	p.eventually("a ledger", func(s control.Status) bool { ledger = s.Ledger.Ledger; return ledger != "" })
-	wreck(t, filepath.Join(p.cfg.State, "list.db"))
+	if err := cachetest.Wreck(filepath.Join(p.cfg.State, "list.db")); err != nil {
+		t.Fatal(err)
+	}
 
 	if err := p.ctl.Post(t.Context(), "/v1/doctor", control.Examination{}, nil); err != nil {
 		t.Fatal(err)
