@@ -156,14 +156,8 @@ func newHouseOf(t testing.TB, doc, broker string) *house {
 // start runs the gateway until the test ends, which must go well.
 func (h *house) start() {
 	h.t.Helper()
-	h.startBy(newClock())
-}
-
-// startBy is start by another clock.
-func (h *house) startBy(clk *clock) {
-	h.t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
-	go func() { h.ends <- runWith(ctx, h.cfg, h.hw, slog.New(slog.NewTextHandler(io.Discard, nil)), clk) }()
+	go func() { h.ends <- Run(ctx, h.cfg, h.hw, slog.New(slog.NewTextHandler(io.Discard, nil))) }()
 	h.t.Cleanup(func() {
 		stop()
 		select {
@@ -234,6 +228,7 @@ func (h *house) pushTo(broker backend.BrokerOpts, csv string) {
 		h.t.Fatal(err)
 	}
 	defer p.Close()
+	p.Settle = 300 * time.Millisecond
 	if _, err := p.Push(h.t.Context(), entries, backend.PushOpts{}); err != nil {
 		h.t.Fatal(err)
 	}

@@ -31,20 +31,7 @@ type stage struct {
 // which is not what this is about.
 func newStage(t *testing.T, kind session.Service) *stage {
 	t.Helper()
-	text := chargerConfig
-	if kind == session.Laundry {
-		text = benchConfig
-	}
-	s := &stage{power: &power{house: newHouseOf(t, text, nowhere), stop: func() {}}}
-	s.deaf, s.hw.noChip = true, errors.New("no reader here")
-	c := &s.cfg.Stations[0].StationConfig
-	c.Meter, c.MeterPower, c.RunTime = true, true, 0
-	if kind == session.Laundry {
-		c.EarliestEnd = 15 * time.Minute // room to be idle before
-	}
-	if err := os.MkdirAll(s.cfg.State, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	s := newStageOn(t, kind, nowhere)
 	list, err := cache.OpenList(filepath.Join(s.cfg.State, "list.db"))
 	if err != nil {
 		t.Fatal(err)
@@ -54,6 +41,26 @@ func newStage(t *testing.T, kind session.Service) *stage {
 		{UID: "04A1B2C4", Status: session.Accepted, Account: "s", Role: session.Tester},
 	})
 	if err := list.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// newStageOn is one that gets its list from a broker.
+func newStageOn(t *testing.T, kind session.Service, broker string) *stage {
+	t.Helper()
+	text := chargerConfig
+	if kind == session.Laundry {
+		text = benchConfig
+	}
+	s := &stage{power: &power{house: newHouseOf(t, text, broker), stop: func() {}}}
+	s.deaf, s.hw.noChip = true, errors.New("no reader here")
+	c := &s.cfg.Stations[0].StationConfig
+	c.Meter, c.MeterPower, c.RunTime = true, true, 0
+	if kind == session.Laundry {
+		c.EarliestEnd = 15 * time.Minute // room to be idle before
+	}
+	if err := os.MkdirAll(s.cfg.State, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	return s
