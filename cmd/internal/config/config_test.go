@@ -188,6 +188,22 @@ func TestFilesAreBesideWhatALinkNames(t *testing.T) {
 	}
 }
 
+func TestNothingToLogInWithIsNoted(t *testing.T) {
+	for from, noted := range map[string]bool{"": false, `key = "gateway.key"`: true} {
+		doc := reference(t)
+		if from != "" {
+			doc = strings.Replace(strings.Replace(doc, from, "", 1), `cert = "gateway.pem"`, "", 1)
+		}
+		c, err := Parse(strings.NewReader(doc), "badged.toml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if notes, _ := c.Check(); strings.Contains(strings.Join(notes, "\n"), "nothing to log in with") != noted { // its files are not here
+			t.Errorf("without %q: got %q, want it noted: %t", from, notes, noted)
+		}
+	}
+}
+
 // A relay that closes with a low level is closed while the board starts where its
 // line is pulled down.
 func TestRelaysThatCloseAtBootAreNoted(t *testing.T) {

@@ -63,6 +63,9 @@ func (c Config) Check() (notes []string, err error) {
 	if !c.Broker.Encrypted() {
 		notes = append(notes, "broker.url is not encrypted: use tls:// outside a trusted network")
 	}
+	if c.Broker.Encrypted() && c.Broker.Cert == "" && c.Broker.PasswordFile == "" {
+		notes = append(notes, "neither broker.cert nor broker.password_file: the gateway has nothing to log in with, and a broker that is not open to all refuses it")
+	}
 	notes = append(notes, c.othersCert()...)
 	return append(notes, c.closedAtBoot()...), p.err(c.File)
 }

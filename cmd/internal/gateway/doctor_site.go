@@ -76,6 +76,9 @@ func examineCertificates(c config.Config, now time.Time) (out []control.Check) {
 	if c.Broker.CA != "" {
 		out = append(out, checkDates("authority", c.Broker.CA, now))
 	}
+	if c.Broker.Cert == "" && c.Broker.PasswordFile == "" {
+		return append(out, named("certificate", fine("none, and no password: it logs in with its name alone"))...)
+	}
 	if c.Broker.Cert == "" {
 		return append(out, named("certificate", fine("none of its own: it logs in with user and password"))...)
 	}
