@@ -36,6 +36,9 @@ type provisionMakeCmd struct {
 	Store    string            `placeholder:"DIR" help:"The publisher's folder: list.head becomes the list's newest version in it."`
 }
 
+// maxDays is a hundred years, well within a time.Duration.
+const maxDays = 36500
+
 // Run makes all files, or none.
 func (c *provisionMakeCmd) Run(e *env) error {
 	orders, err := c.orders(e.in)
@@ -48,6 +51,9 @@ func (c *provisionMakeCmd) Run(e *env) error {
 	}
 	if (c.CA == "") != (c.CAKey == "") {
 		return errors.New("--client-ca and --client-ca-key go together: give both or none")
+	}
+	if c.Days < 1 || c.Days > maxDays {
+		return fmt.Errorf("--days: %d: want 1 to %d", c.Days, maxDays)
 	}
 	if c.CA != "" {
 		if m.Authority, err = provision.ReadAuthority(c.CA, c.CAKey, time.Duration(c.Days)*24*time.Hour); err != nil {
@@ -76,12 +82,17 @@ func (c *provisionMakeCmd) Run(e *env) error {
 func (c *provisionMakeCmd) orders(in io.Reader) ([]provision.Order, error) {
 	one := provision.Order{Values: c.Set, Dir: ".", Board: c.Board, Replaces: c.Replaces}
 	if c.CSV == "" {
+		if c.Set["gateway.id"] == "" {
+			return nil, errors.New("which gateway is it? Two with the template's id would be one\nhint: --set gateway.id=ID, or --csv for many")
+		}
 		if c.Password != "" {
 			b, err := os.ReadFile(c.Password)
 			if err != nil {
 				return nil, err
 			}
-			one.Password = strings.TrimRight(string(b), "\r\n")
+			if one.Password = strings.TrimRight(string(b), "\r\n"); one.Password == "" {
+				return nil, fmt.Errorf("--password-file: %s is empty", c.Password)
+			}
 		}
 		return []provision.Order{one}, nil
 	}

@@ -207,12 +207,23 @@ func TestMakeWritesAllOrNothing(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "out")); !os.IsNotExist(err) {
 		t.Errorf("got %v, want nothing written", err)
 	}
-	for _, args := range [][]string{
-		{"--client-ca", "x"}, {"--csv", "x", "--board", "y"}, {"--set", "gateway.colour=red"},
+	const id = "gateway.id=gw-1"
+	for _, c := range []struct {
+		says string
+		args []string
+	}{
+		{"go together", []string{"--set", id, "--client-ca", "x"}},
+		{"they are columns", []string{"--csv", "x", "--board", "y"}},
+		{"no such key", []string{"--set", id, "--set", "gateway.colour=red"}},
+		{"hint: --set gateway.id=ID", nil},
+		{"hint: --set gateway.id=ID", []string{"--set", "gateway.language=it"}},
+		{"is empty", []string{"--set", id, "--password-file", os.DevNull}},
+		{"want 1 to 36500", []string{"--set", id, "--days", "99999999"}},
+		{"want 1 to 36500", []string{"--set", id, "--days=-5"}},
 	} {
-		_, errOut, code := badgectl(t, append([]string{"provision", "make", "--template", filepath.Join(dir, "badged.toml"), "--out", dir}, args...)...)
-		if code == 0 || errOut == "" {
-			t.Errorf("%v: got code %d and %q, want an error", args, code, errOut)
+		_, errOut, code := badgectl(t, append([]string{"provision", "make", "--template", filepath.Join(dir, "badged.toml"), "--out", dir}, c.args...)...)
+		if code != exitFailed || !strings.Contains(errOut, c.says) {
+			t.Errorf("%v: got code %d and %q, want an error with %q", c.args, code, errOut, c.says)
 		}
 	}
 }
