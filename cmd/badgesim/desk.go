@@ -271,7 +271,7 @@ func (d *desk) story(out io.Writer) {
   gateway  a process of its own; relay, meter and plug live in this one and outlive it
 
 In a second terminal:
-
+%s
   ./bin/badgectl tap 04A1B2C3            Anna starts the washer
   ./bin/badgectl load washer 2000        it draws 2 kW ...
   ./bin/badgectl load washer 3           ... and is done: the session ends after %v
@@ -282,11 +282,19 @@ In a second terminal:
   ./bin/badgectl status                  how the gateway is; watch shows it live
   mosquitto_sub -p %s -t 'badged/#' -v   what a backend sees
 
-`, d.dir, d.cfg.Broker.URL, d.cfg.Stations[0].IdleFor, d.cfg.Broker.URL.Port())
+`, d.dir, d.cfg.Broker.URL, d.finding(), d.cfg.Stations[0].IdleFor, d.cfg.Broker.URL.Port())
 	if d.own {
 		fmt.Fprintf(out, `  ./bin/badgectl list push FILE.csv --list %s --store %s --sign %s --broker %s
   ./bin/badgectl command blink --gateway %s --sign %s --broker %s
 
 `, d.cfg.List.Name, d.lists(), d.signingKey(), d.cfg.Broker.URL, d.cfg.ID, d.commandKey(), d.cfg.Broker.URL)
 	}
+}
+
+// finding is what has badgectl find a gateway whose socket is not where it looks.
+func (d *desk) finding() string {
+	if d.socket == control.SocketPath("") {
+		return ""
+	}
+	return fmt.Sprintf("\n  export BADGED_SOCKET=%s\n", d.socket)
 }
