@@ -202,17 +202,18 @@ func TestWhatTheListDoesInMidSession(t *testing.T) {
 		stays   = "is not touched"
 	)
 	changes := map[string]struct {
-		entry string // of the badge in the session; "" is removed
+		entry string // of the badge in the session; "" is removed, a whole line is another badge's
 		does  [4]string
 	}{
 		// charging preparing, in use; laundry preparing, in use
-		"blocked":                 {"Blocked,,,", [4]string{ends, ends, ends, runsOut}},
-		"removed":                 {"", [4]string{ends, ends, ends, runsOut}},
-		"invalid":                 {"Invalid,,,", [4]string{ends, ends, ends, runsOut}},
-		"expired":                 {"Expired,,,", [4]string{stays, stays, stays, stays}},
-		"valid until an hour ago": {",,," + time.Now().Add(-time.Hour).UTC().Format(time.RFC3339), [4]string{stays, stays, stays, stays}},
-		"of a third party":        {",third-party,,", [4]string{stays, stays, stays, stays}},
-		"of other stations":       {",,elsewhere,", [4]string{stays, stays, stays, stays}},
+		"blocked":                             {"Blocked,,,", [4]string{ends, ends, ends, runsOut}},
+		"removed":                             {"", [4]string{ends, ends, ends, runsOut}},
+		"invalid":                             {"Invalid,,,", [4]string{ends, ends, ends, runsOut}},
+		"expired":                             {"Expired,,,", [4]string{stays, stays, stays, stays}},
+		"valid until an hour ago":             {",,," + time.Now().Add(-time.Hour).UTC().Format(time.RFC3339), [4]string{stays, stays, stays, stays}},
+		"of a third party":                    {",third-party,,", [4]string{stays, stays, stays, stays}},
+		"of other stations":                   {",,elsewhere,", [4]string{stays, stays, stays, stays}},
+		"the same, and another badge blocked": {"30949AD1,r-2,Blocked,,,\n", [4]string{stays, stays, stays, stays}},
 	}
 	for name, change := range changes {
 		for i, does := range change.does {
@@ -272,10 +273,14 @@ func newMidSession(t *testing.T, kind session.Service, use bool, set ...func(*co
 
 func (m *midSession) change(entry string) {
 	m.t.Helper()
-	if entry != "" {
-		entry = "04A1B2C3,r-1," + entry + "\n"
+	csv := midEntry
+	switch other := strings.HasSuffix(entry, "\n"); {
+	case other:
+		csv = strings.Replace(csv, entry[:8]+",r-2,,,,\n", entry, 1) + "04A1B2C3,r-1,,,,\n"
+	case entry != "":
+		csv += "04A1B2C3,r-1," + entry + "\n"
 	}
-	m.push(m.broker, midEntry+entry)
+	m.push(m.broker, csv)
 	m.eventually("the delta", func(s control.Status) bool { return s.List.Version == 2 })
 }
 
