@@ -21,6 +21,10 @@ func (d *Disk) Mount(dir string) error {
 	}
 	go s.Serve()
 	d.server = s
+	// WaitMount opens a file of the disk for a moment. A process that begins just
+	// then would have it open for life, and the disk could not be unmounted.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	return s.WaitMount()
 }
 
