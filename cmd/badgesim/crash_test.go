@@ -108,14 +108,14 @@ func play(t *testing.T, e end, n uint64, cuts int) ([]audit.Finding, audit.Figur
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newCrashSite(t, dir, e, rand.New(rand.NewPCG(crashSeed(), n)))
-	t.Cleanup(func() {
+	t.Cleanup(func() { // after all of the site is gone
 		if t.Failed() {
 			t.Logf("seed %d; logs, store and the world's log are in %s", crashSeed(), dir)
 			return
 		}
 		os.RemoveAll(dir)
 	})
+	s := newCrashSite(t, dir, e, rand.New(rand.NewPCG(crashSeed(), n)))
 	for range cuts {
 		s.boot()
 		s.live()

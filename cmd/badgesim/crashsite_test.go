@@ -7,11 +7,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -138,16 +138,25 @@ type crashSite struct {
 	children []*child
 }
 
+var crashSites atomic.Uint32
+
+// loopback is an address of this machine's that no other site has, and no
+// connection that comes and goes: a port that was free would soon not be.
+func loopback() string {
+	pid := os.Getpid()
+	return fmt.Sprintf("127.%d.%d.%d", 1+pid%250, 1+pid/250%250, 1+crashSites.Add(1)%250)
+}
+
 func newCrashSite(t *testing.T, dir string, e end, rnd *rand.Rand) *crashSite {
 	t.Helper()
-	s := &crashSite{t: t, end: e, rnd: rnd, dir: dir, tapped: make(chan struct{}, 1), config: filepath.Join(dir, "badged.toml"), addr: freeAddr(t),
+	host := loopback()
+	s := &crashSite{t: t, end: e, rnd: rnd, dir: dir, tapped: make(chan struct{}, 1), config: filepath.Join(dir, "badged.toml"), addr: host + ":21883",
 		world: control.NewClient(filepath.Join(dir, control.WorldSocket)), door: control.NewClient(filepath.Join(dir, control.GatewaySocket))}
-	meters := freeAddr(t)
+	meters := host + ":21502"
 	s.write("badged.toml", fmt.Sprintf(crashConfig, s.addr, e.ack, meters, meters))
 	s.write("site.key", crashSiteKey+"\n")
-	host, port, _ := net.SplitHostPort(s.addr)
 	// No persistence: what the broker has acknowledged dies with it.
-	s.write("mosquitto.conf", fmt.Sprintf("listener %s %s\nallow_anonymous true\npersistence false\n", port, host))
+	s.write("mosquitto.conf", fmt.Sprintf("listener 21883 %s\nallow_anonymous true\npersistence false\n", host))
 	t.Cleanup(func() {
 		for _, c := range s.children {
 			c.end(syscall.SIGKILL)

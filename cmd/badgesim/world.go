@@ -43,7 +43,8 @@ type machine struct {
 	now     float64 // W, what it draws at this moment
 	joules  float64 // drawn since the world began
 	pulsed  float64 // of them, told by pulses
-	pulse   time.Time
+	closed  bool    // the contact of the pulses
+	turned  time.Time
 }
 
 func newWorld(d *desk, drop bool, log *slog.Logger) *world {
@@ -206,15 +207,19 @@ func (w *world) draw(m *machine, now time.Time, dt time.Duration) {
 		return
 	}
 	each := 3.6e6 / float64(s.Meter.PulsesPerKWh)
-	switch since := now.Sub(m.pulse); {
-	case since < pulseLength: // contact closed
-	case since < 2*pulseLength:
-		w.lines.Drive(s.Meter.Pin, false)
+	switch {
+	case now.Sub(m.turned) < pulseLength: // pulse and pause last so long, and longer where the machine is busy
+		return
+	case m.closed:
+		m.closed = false
 	case m.joules-m.pulsed >= each:
 		m.pulsed += each
-		m.pulse = now
-		w.lines.Drive(s.Meter.Pin, true)
+		m.closed = true
+	default:
+		return
 	}
+	m.turned = now
+	w.lines.Drive(s.Meter.Pin, m.closed)
 }
 
 // find returns a station's machine; w.mu is held.

@@ -243,7 +243,7 @@ func TestWhatIsWrongIsFound(t *testing.T) {
 		"more is billed than was drawn":     {rule: "energy", spoil: func(st *story) { st.bill("c1", 103) }},
 		"less is billed than was drawn":     {rule: "energy", spoil: func(st *story) { st.bill("c1", 90) }},
 		"pulses are lost without a cut": {rule: "energy", spoil: func(st *story) {
-			st.bill("w1", 15)
+			st.bill("w1", 12)
 			st.event("w2", 0)["meterStart"], st.event("w2", 1)["meterStart"] = int64(20), int64(20)
 		}},
 		"energy is nobody's that somebody paid": {rule: "energy", spoil: func(st *story) { st.entry("meter", 1).Unattributed = 4_000 }},

@@ -69,7 +69,7 @@ func (a *audit) opensAfter(st Station, sessions []*session, i int) {
 const (
 	checkpoint = 65 * time.Second // between two checkpoints while energy flows, and a sample
 	poll       = 4 * time.Second  // between two readings of a register, and a slow one
-	late       = time.Second / 2  // from a pulse to its count
+	late       = 2 * time.Second  // from what is drawn to its pulse, and to its count
 )
 
 // energy holds what was billed against what the meters counted.
