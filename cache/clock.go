@@ -23,6 +23,8 @@ type anchor struct {
 	wall time.Time
 }
 
+func (a anchor) stamp() session.Stamp { return session.Stamp{Up: a.up, Wall: a.wall} }
+
 // at is the wall clock at another moment of the anchor's boot.
 func (a anchor) at(up time.Duration) time.Time { return a.wall.Add(up - a.up) }
 
@@ -133,8 +135,7 @@ func nearest(anchors []anchor, up time.Duration) anchor {
 	last := anchors[len(anchors)-1]
 	best := last
 	for _, a := range anchors {
-		drift := a.wall.Sub(last.at(a.up)).Abs()
-		if drift <= time.Second+(last.up-a.up).Abs()/2000 && (a.up-up).Abs() < (best.up-up).Abs() {
+		if a.stamp().Agrees(last.stamp()) && (a.up-up).Abs() < (best.up-up).Abs() {
 			best = a
 		}
 	}

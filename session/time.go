@@ -25,6 +25,14 @@ type Stamp struct {
 	Clock  ClockQuality
 }
 
+// Agrees tells whether one clock that nobody has set in between can have told both
+// times of a boot. It may be a second off, and drift by the 500 parts per million
+// that are the most the kernel slews.
+func (s Stamp) Agrees(o Stamp) bool {
+	passed := s.Up - o.Up
+	return (s.Wall.Sub(o.Wall) - passed).Abs() <= time.Second+passed.Abs()/2000
+}
+
 type stampJSON struct {
 	BootID string       `json:"bootId"`
 	BootUs int64        `json:"bootUs"`

@@ -145,21 +145,14 @@ func settleClock(at session.Stamp, anchors map[string][]session.Stamp) session.S
 	last := slices.MaxFunc(all, func(a, b session.Stamp) int { return cmp.Compare(a.Up, b.Up) })
 	nearest := last
 	for _, a := range all {
-		if agree(a, last) && (a.Up-at.Up).Abs() < (nearest.Up-at.Up).Abs() {
+		if a.Agrees(last) && (a.Up-at.Up).Abs() < (nearest.Up-at.Up).Abs() {
 			nearest = a
 		}
 	}
-	if at.Clock != session.ClockSynced || !agree(at, nearest) {
+	if at.Clock != session.ClockSynced || !at.Agrees(nearest) {
 		at.Wall, at.Clock = nearest.Wall.Add(at.Up-nearest.Up), nearest.Clock
 	}
 	return at
-}
-
-// agree tells whether one clock that was never set can have told both times of a
-// boot: it may drift by 500 parts per million.
-func agree(a, b session.Stamp) bool {
-	passed := a.Up - b.Up
-	return (a.Wall.Sub(b.Wall) - passed).Abs() <= time.Second+passed.Abs()/2000
 }
 
 func (s *booking) row(local *time.Location) []string {

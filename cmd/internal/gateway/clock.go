@@ -147,8 +147,7 @@ const (
 	anchorEvery = 24 * time.Hour
 	chronyEvery = 10 * time.Second // while nobody is known to have set the clock
 	floorEvery  = time.Hour
-	// stepped is more than a clock that runs at its rate can be off: beside it,
-	// 500 parts per million, the most that the kernel slews.
+	// stepped is more than a clock that chrony keeps is off.
 	stepped = time.Second
 )
 
@@ -180,14 +179,12 @@ func (k *timekeeper) due(now session.Stamp) (why string, floor bool) {
 	if now.Clock != session.ClockSynced {
 		return "", false
 	}
-	passed := now.Up - k.anchor.Up
-	off := now.Wall.Sub(k.anchor.Wall) - passed
 	switch {
 	case k.anchor.BootID == "":
 		why = "first"
-	case off.Abs() > stepped+passed/2000:
+	case !now.Agrees(k.anchor):
 		why = "step"
-	case passed >= anchorEvery:
+	case now.Up-k.anchor.Up >= anchorEvery:
 		why = "daily"
 	}
 	if why != "" {
