@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"badged/cmd/internal/control"
+	"badged/session"
 )
 
 // bundle writes what support needs to know. Everything in it goes through a veil.
@@ -143,15 +144,11 @@ func (v veil) draw(text []byte) []byte {
 	}
 	return uidText.ReplaceAllFunc(text, func(uid []byte) []byte {
 		m := hmac.New(sha256.New, v.key)
-		m.Write(maskedUID(uid))
+		masked := string(uid)
+		if !strings.Contains(masked, "…") { // whole and masked ones come out the same
+			masked = session.IDToken(uid).Masked()
+		}
+		m.Write([]byte(masked))
 		return []byte("badge-" + hex.EncodeToString(m.Sum(nil)[:6]))
 	})
-}
-
-// maskedUID is what logs leave of a UID, so that whole and masked ones come out the same.
-func maskedUID(uid []byte) []byte {
-	if strings.Contains(string(uid), "…") {
-		return uid
-	}
-	return []byte(string(uid[:4]) + "…" + string(uid[len(uid)-2:]))
 }

@@ -90,7 +90,7 @@ func firstLine(s string) string {
 // daemonProgram is the badged beside this program, else the one on the path.
 func daemonProgram() string {
 	if self, err := os.Executable(); err == nil {
-		if beside := filepath.Join(filepath.Dir(self), "badged"); exec.Command(beside, "--version").Run() == nil {
+		if beside, err := exec.LookPath(filepath.Join(filepath.Dir(self), "badged")); err == nil {
 			return beside
 		}
 	}
