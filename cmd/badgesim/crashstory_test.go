@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"context"
+	"slices"
 	"syscall"
 	"time"
 
@@ -195,7 +196,7 @@ func (s *crashSite) act() {
 }
 
 // loseBroker kills the broker and starts one that knows nothing. With uses, the
-// backend is away before: what the broker had acknowledged meanwhile is lost.
+// backend is away before: what the broker may have acknowledged meanwhile is lost.
 func (s *crashSite) loseBroker(uses int) {
 	s.t.Helper()
 	if uses > 0 {
@@ -208,6 +209,27 @@ func (s *crashSite) loseBroker(uses int) {
 	s.broker.end(syscall.SIGKILL)
 	time.Sleep(time.Duration(s.rnd.IntN(300)) * time.Millisecond)
 	s.startBroker()
+}
+
+// loseRecords kills the broker when it holds records that the gateway has its
+// word for and the backend does not have, one of a session that goes on: more
+// records follow the lost ones.
+func (s *crashSite) loseRecords() {
+	s.t.Helper()
+	s.backend.end(syscall.SIGKILL)
+	var before uint64
+	s.until("the ledger's end", func(st control.Status) bool { before = st.Ledger.End; return true })
+	s.until("records of the broker's alone", func(st control.Status) bool {
+		runs := slices.ContainsFunc(st.Stations, func(x session.StationStatus) bool { return x.TransactionID != "" })
+		if st.Ledger.End == before || !runs {
+			s.use()
+			return false
+		}
+		return st.Ledger.Taken == st.Ledger.End
+	})
+	s.broker.end(syscall.SIGKILL)
+	s.startBroker()
+	s.startBackend()
 }
 
 // use begins a session where a station is free, and ends one where it is not.
@@ -295,7 +317,7 @@ func (s *crashSite) block() {
 func (s *crashSite) rest() {
 	s.t.Helper()
 	s.ready()
-	s.loseBroker(4) // once in every story for certain
+	s.loseRecords() // once in every story for certain
 	s.do("/v1/clock", control.Clock{AheadMs: s.ahead.Milliseconds(), Source: "kernel"})
 	s.push()
 	for _, st := range []string{"washer", "dryer"} { // what a power cut interrupted must draw to go on
