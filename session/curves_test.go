@@ -172,7 +172,10 @@ func TestSilentMeterEndsNothingBeforeMaxDuration(t *testing.T) {
 	d, m := newMachine(t, meterModels["S0 at 1000 imp/kWh"])
 	d.tap("AAAA0001")
 	m.run([]part{{"heat", 600, 2000, 0, 0, 0}})
-	d.do(session.MeterRead{Station: "washer", Sample: session.Sample{Lost: true}})
+	d.do(session.MeterRead{Station: "washer", Sample: session.Sample{Lost: true, Why: "line GPIO27 busy"}})
+	if got := d.m.Status(d.state, d.now.Up)[0]; got.MeterFault != "line GPIO27 busy" || got.Fault != "" {
+		t.Errorf("got meter fault %q, relay fault %q, want the meter's own words", got.MeterFault, got.Fault)
+	}
 	d.tick(5 * time.Hour)
 	d.wantRelay("washer", true)
 	d.tick(time.Hour)
@@ -187,8 +190,8 @@ func TestMeterThatComesBackIsBilledWithAMark(t *testing.T) {
 	d.tap("AAAA0001")
 	m.run([]part{{"heat", 600, 2000, 0, 0, 0}})
 	d.tick(6 * time.Minute) // silent, and found out by its silence
-	if got := d.m.Status(d.state, d.now.Up)[0].Fault; got == "" {
-		t.Error("got no fault of a meter that is silent for six minutes")
+	if got := d.m.Status(d.state, d.now.Up)[0].MeterFault; got != "has said nothing for 5m0s" {
+		t.Errorf("got meter fault %q of a meter that is silent for six minutes", got)
 	}
 	m.total += 200_000 // drawn meanwhile
 	m.run([]part{{"wash", 600, 150, 0, 0, 0}, {"over", 900, 1, 0, 0, 0}})

@@ -21,8 +21,8 @@ func TestPulsesThatMayBeMissingEndNothingAndAreMarked(t *testing.T) {
 	}
 	d.wantKinds("Started Authorized ", "Updated ChargingStateChanged ")
 	d.wantRelay("washer", true)
-	if got := d.m.Status(d.state, d.now.Up)[0]; got.Fault != "" || !slices.Equal(got.Review, []session.Review{session.ReviewMeterDoubt}) {
-		t.Errorf("got fault %q and marks %q, want only MeterDoubt", got.Fault, got.Review)
+	if got := d.m.Status(d.state, d.now.Up)[0]; got.MeterFault != "" || !slices.Equal(got.Review, []session.Review{session.ReviewMeterDoubt}) {
+		t.Errorf("got fault %q and marks %q, want only MeterDoubt", got.MeterFault, got.Review)
 	}
 	if n := len(d.faults); n < 2 || n > 3 {
 		t.Errorf("got %d faults in twenty minutes, want one every ten", n)

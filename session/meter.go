@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -11,7 +12,8 @@ type Sample struct {
 	Register MilliWattHours
 	Power    float64 // W, meaningless unless HasPower
 	HasPower bool
-	Lost     bool // the meter does not answer; nothing else counts then
+	Lost     bool   // the meter does not answer; nothing else but Why counts then
+	Why      string // it is lost, for the technician; may be empty
 	// Doubt is what makes the register too low, perhaps, though the meter is
 	// heard: a pulse input that chatters or whose queue overflowed. "" is none.
 	Doubt string
@@ -31,6 +33,7 @@ const windowPoints = 32
 // meter is what a station has seen of its meter since the daemon started.
 type meter struct {
 	alive    bool          // has answered lately
+	silent   string        // why it is not alive; "" before anybody asked
 	at       time.Duration // Up of the last sample
 	power    float64
 	hasPower bool
@@ -107,8 +110,10 @@ func (e MeterRead) apply(s *step) {
 	c, st, ok := s.station(e.Station)
 	switch {
 	case !ok:
-	case e.Sample.Lost || !e.Sample.plausible():
-		s.lose(c, st)
+	case e.Sample.Lost:
+		s.lose(c, st, cmp.Or(e.Sample.Why, "does not answer"))
+	case !e.Sample.plausible():
+		s.lose(c, st, "answers what no meter can have counted")
 	default:
 		s.count(c, st, e.Sample)
 		s.doubt(c, st, e.Sample.Doubt)
@@ -141,11 +146,12 @@ func (s *step) astray(c StationConfig, st *station) {
 }
 
 // lose notes that the meter is silent: from now on nothing is known of the load.
-func (s *step) lose(c StationConfig, st *station) {
+func (s *step) lose(c StationConfig, st *station, why string) {
 	if st.meter.alive {
 		s.faultOnce(c.ID, st, "meter lost")
 	}
-	st.meter.alive, st.meter.hasPower, st.meter.power, st.meter.window = false, false, 0, nil
+	st.meter.alive, st.meter.silent = false, why
+	st.meter.hasPower, st.meter.power, st.meter.window = false, 0, nil
 	if t := st.Session; t != nil && t.mark(ReviewMeterLost) {
 		s.save(c.ID)
 	}

@@ -1,6 +1,12 @@
 package session
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
+
+// MeterUnread is the MeterFault of a meter that has not been asked yet.
+const MeterUnread = "not read yet"
 
 // StationStatus is a station as people and the backend may see it. It names no
 // badge: what is open is told by its transactionId.
@@ -12,7 +18,8 @@ type StationStatus struct {
 	Phase         Phase           `json:"phase"`
 	Relay         bool            `json:"relay"`
 	Disabled      bool            `json:"disabled,omitempty"`
-	Fault         string          `json:"fault,omitempty"` // what does not work
+	Fault         string          `json:"fault,omitempty"`      // what is wrong with the relay
+	MeterFault    string          `json:"meterFault,omitempty"` // why the meter is not read, or MeterUnread
 	Recovering    bool            `json:"recovering,omitempty"`
 	TransactionID string          `json:"transactionId,omitempty"`
 	Account       string          `json:"account,omitempty"`
@@ -45,8 +52,8 @@ func (s *station) describe(c StationConfig, up time.Duration) StationStatus {
 		Fault: s.broken, Metered: s.Known, Register: s.Register, Unattributed: s.Unattributed,
 		Power: int64(s.meter.power), Plugged: s.plugged > 0,
 	}
-	if d.Fault == "" && c.Meter && !s.meter.alive {
-		d.Fault = "meter does not answer"
+	if c.Meter && !s.meter.alive {
+		d.MeterFault = cmp.Or(s.meter.silent, MeterUnread)
 	}
 	switch d.Phase {
 	case PhaseAvailable:

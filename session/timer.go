@@ -126,7 +126,7 @@ func (s *step) expire(c StationConfig, st *station) {
 		return
 	}
 	if st.meter.alive && now >= st.meter.at+meterSilence {
-		s.lose(c, st)
+		s.lose(c, st, "has said nothing for "+meterSilence.String())
 	}
 	if st.Release > 0 && st.releaseEnd(c, now) <= now {
 		st.Release = 0

@@ -60,8 +60,8 @@ func (c *doctorCmd) examine(e *env) (checks []control.Check, err error) {
 	if !errors.Is(err, control.ErrNobody) || c.Reader != "" || c.GainSweep {
 		return checks, err
 	}
-	down := control.Check{Name: "daemon", State: control.CheckFail, Text: err.Error(), Do: "mend what fails below, then: systemctl start badged; journalctl -u badged -n 50 tells why it stopped"}
-	return append([]control.Check{down}, examineBoard(e.ctx, c.Config)...), nil
+	down := control.Failed(err, "mend what fails below, then: systemctl start badged; journalctl -u badged -n 50 tells why it stopped")
+	return append([]control.Check{down.Named("daemon")}, examineBoard(e.ctx, c.Config)...), nil
 }
 
 // examineBoard has the daemon's program look at what it would work with.
@@ -74,10 +74,8 @@ func examineBoard(ctx context.Context, config string) (checks []control.Check) {
 		err = json.Unmarshal(out, &checks)
 	}
 	if err != nil {
-		return []control.Check{{
-			Name: "board", State: control.CheckFail, Text: fmt.Sprintf("not examined: %v %s", err, firstLine(problem.String())),
-			Do: "run this as root; is the package badged installed whole? dpkg --verify badged",
-		}}
+		return []control.Check{control.Failed(fmt.Errorf("not examined: %w %s", err, firstLine(problem.String())),
+			"run this as root; is the package badged installed whole? dpkg --verify badged").Named("board")}
 	}
 	return checks
 }
@@ -101,7 +99,7 @@ func daemonProgram() string {
 func askRelays(e *env) (out []control.Check) {
 	s, err := status(e)
 	if err != nil {
-		return []control.Check{{Name: "relays", State: control.CheckFail, Text: err.Error(), Do: "start the gateway first"}}
+		return []control.Check{control.Failed(err, "start the gateway first").Named("relays")}
 	}
 	in := bufio.NewScanner(e.in)
 	for _, st := range s.Stations {
@@ -113,19 +111,17 @@ func askRelays(e *env) (out []control.Check) {
 }
 
 func askRelay(e *env, in *bufio.Scanner, id string) (check control.Check, tried bool) {
-	check = control.Check{Name: "station " + id + ": relay tried", State: control.CheckOK, Text: "it closes and opens"}
+	name := "station " + id + ": relay tried"
 	if !yes(e, in, "Station %s: close its relay for two seconds? Whatever hangs on it is switched on.", id) {
 		return check, false
 	}
 	if err := e.gateway().Post(e.ctx, "/v1/stations/"+id+"/test", nil, nil); err != nil {
-		check.State, check.Text, check.Do = control.CheckFail, err.Error(), "end the session first, or mend the relay's line"
-		return check, true
+		return control.Failed(err, "end the session first, or mend the relay's line").Named(name), true
 	}
 	if !yes(e, in, "Station %s: did it close, and open again?", id) {
-		check.State, check.Text = control.CheckFail, "nobody saw or heard it"
-		check.Do = "check the supply of the relay board, the line and station.relay_active (high or low)"
+		return control.Failed(errors.New("nobody saw or heard it"), "check the supply of the relay board, the line and station.relay_active (high or low)").Named(name), true
 	}
-	return check, true
+	return control.Fine("it closes and opens").Named(name), true
 }
 
 // yes asks, and takes the end of the input for no.

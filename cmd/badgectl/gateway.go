@@ -94,7 +94,11 @@ func stationLine(s session.StationStatus) string {
 	if s.Relay {
 		parts = append(parts, "relay on")
 	}
-	return join(append(parts, s.Fault)...)
+	parts = append(parts, s.Fault)
+	if s.MeterFault != "" {
+		parts = append(parts, "meter: "+s.MeterFault)
+	}
+	return join(parts...)
 }
 
 // join puts commas between what is not empty, and hints in brackets.

@@ -40,22 +40,18 @@ func (b *board) Examine(c config.Config) []control.Check {
 
 // checkModel names the board by its device tree.
 func checkModel(sys string) control.Check {
-	check := control.Check{Name: "board", State: control.CheckOK}
 	b, err := os.ReadFile(filepath.Join(sys, "firmware/devicetree/base/model"))
 	if err != nil {
-		check.State, check.Text = control.CheckWarn, "no device tree: this is no Raspberry Pi or the like"
-		check.Do = "nothing, if reader and relays work"
-		return check
+		return control.Warn("nothing, if reader and relays work", "no device tree: this is no Raspberry Pi or the like").Named("board")
 	}
-	check.Text = strings.TrimRight(string(b), "\x00\n")
-	return check
+	return control.Fine("%s", strings.TrimRight(string(b), "\x00\n")).Named("board")
 }
 
 // checkSupply asks the firmware of a Raspberry Pi whether the voltage has been too
 // low since the start (Linux Documentation/hwmon/raspberrypi-hwmon.rst): cards and
 // readers fail then, and nothing else tells why.
 func checkSupply(sys string) control.Check {
-	check := control.Check{Name: "power supply", State: control.CheckOK, Text: "this board does not tell"}
+	check := control.Fine("this board does not tell")
 	names, _ := filepath.Glob(filepath.Join(sys, "class/hwmon/*/name")) // the pattern is well formed
 	for _, name := range names {
 		if b, err := os.ReadFile(name); err != nil || strings.TrimSpace(string(b)) != "rpi_volt" {
@@ -65,26 +61,20 @@ func checkSupply(sys string) control.Check {
 		if err != nil {
 			continue
 		}
-		check.Text = "no undervoltage since the start"
+		check = control.Fine("no undervoltage since the start")
 		if strings.TrimSpace(string(b)) == "1" {
-			check.State, check.Text = control.CheckFail, "undervoltage: the 5 V fall below 4.63 V"
-			check.Do = "a supply of 5.1 V and 3 A for this board alone, and a short cable"
+			check = control.Failed(errors.New("undervoltage: the 5 V fall below 4.63 V"), "a supply of 5.1 V and 3 A for this board alone, and a short cable")
 		}
 	}
-	return check
+	return check.Named("power supply")
 }
 
 // checkDevice asks whether a device is there and may be used.
 func checkDevice(name, dev string, usable func(string) error) control.Check {
-	err := usable(dev)
-	if err == nil {
-		return control.Check{Name: name, State: control.CheckOK, Text: dev + " is there and may be used"}
+	if err := usable(dev); err != nil {
+		return control.Failed(err, "look at dmesg").Named(name)
 	}
-	text, hint, ok := strings.Cut(err.Error(), "\nhint: ")
-	if !ok {
-		hint = "look at dmesg"
-	}
-	return control.Check{Name: name, State: control.CheckFail, Text: text, Do: hint}
+	return control.Fine("%s is there and may be used", dev).Named(name)
 }
 
 func i2cUsable(dev string) error {
@@ -113,25 +103,21 @@ func checkLines(c config.Config, owner func(string) (string, error)) (out []cont
 	lines := c.Lines()
 	for _, l := range lines {
 		who, err := owner(l.Line)
-		if errors.Is(err, station.ErrNoChip) { // then each would say the same
-			return []control.Check{{Name: "lines", State: control.CheckFail, Text: station.ErrNoChip.Error(),
-				Do: "is this the board? ls /dev/gpiochip*; on a Raspberry Pi they are always there"}}
-		}
-		check := control.Check{Name: "line " + l.Line, State: control.CheckFail, Do: "correct " + l.Key + ", or give this user the group of /dev/gpiochip*"}
+		var check control.Check
 		switch {
+		case errors.Is(err, station.ErrNoChip): // then each would say the same
+			return []control.Check{control.Failed(station.ErrNoChip, "is this the board? ls /dev/gpiochip*; on a Raspberry Pi they are always there").Named("lines")}
 		case err != nil:
-			check.Text = fmt.Sprintf("%s: %v", l.Key, err)
+			check = control.Failed(fmt.Errorf("%s: %w", l.Key, err), "correct "+l.Key+", or give this user the group of /dev/gpiochip*")
 		case who != "" && !strings.HasPrefix(who, "badged"):
-			check.Text = fmt.Sprintf("%s: %q uses it", l.Key, who)
-			check.Do = "stop that, or wire another line and name it in " + l.Key
+			check = control.Failed(fmt.Errorf("%s: %q uses it", l.Key, who), "stop that, or wire another line and name it in "+l.Key)
 		default:
 			continue
 		}
-		out = append(out, check)
+		out = append(out, check.Named("line "+l.Line))
 	}
 	if out == nil {
-		text := fmt.Sprintf("%d named in the config, all there, none taken by others", len(lines))
-		out = []control.Check{{Name: "lines", State: control.CheckOK, Text: text}}
+		out = append(out, control.Fine("%d named in the config, all there, none taken by others", len(lines)).Named("lines"))
 	}
 	return out
 }

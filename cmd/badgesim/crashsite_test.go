@@ -361,7 +361,7 @@ func (s *crashSite) written() []audit.Entry {
 
 func metered(st control.Status) bool {
 	for _, x := range st.Stations {
-		if x.Fault != "" {
+		if x.Fault != "" || x.MeterFault != "" {
 			return false
 		}
 	}

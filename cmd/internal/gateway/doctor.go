@@ -2,15 +2,11 @@ package gateway
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"strings"
 	"time"
 
 	"badged/cmd/internal/config"
 	"badged/cmd/internal/control"
 	"badged/cmd/internal/provision"
-	"badged/reader"
 )
 
 // Doctor examines the gateway while it works, from the board outwards: what is
@@ -47,34 +43,5 @@ func Examine(ctx context.Context, c config.Config, hw Hardware, now time.Time) [
 	out = append(out, examineConfig(c)...)
 	out = append(out, examineCertificates(c, now)...)
 	out = append(out, examineDisk(c.State)...)
-	return append(out, checkName(ctx, c.Broker.URL.Hostname()))
-}
-
-// failed is a check that found err; the hint in it, if any, is what to do.
-func failed(err error, do string) control.Check {
-	var f *reader.Fault
-	if errors.As(err, &f) {
-		do = f.Hint()
-	}
-	text, hint, ok := strings.Cut(err.Error(), "\nhint: ")
-	if ok {
-		do = hint
-	}
-	return control.Check{State: control.CheckFail, Text: text, Do: do}
-}
-
-func fine(format string, a ...any) control.Check {
-	return control.Check{State: control.CheckOK, Text: fmt.Sprintf(format, a...)}
-}
-
-func warn(do, format string, a ...any) control.Check {
-	return control.Check{State: control.CheckWarn, Text: fmt.Sprintf(format, a...), Do: do}
-}
-
-// named gives checks a name.
-func named(name string, checks ...control.Check) []control.Check {
-	for i := range checks {
-		checks[i].Name = name
-	}
-	return checks
+	return append(out, checkName(ctx, c.Broker.URL.Hostname()).Named("name service"))
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,16 +35,13 @@ func (r *badgeReader) examine(ctx context.Context, sweep bool) (out []control.Ch
 	r.mu.Lock()
 	dev, err := r.dev, r.err
 	r.mu.Unlock()
-	add := func(what string, c control.Check) {
-		c.Name = "reader " + r.cfg.Name + ": " + what
-		out = append(out, c)
-	}
+	add := func(what string, c control.Check) { out = append(out, c.Named("reader "+r.cfg.Name+": "+what)) }
 	switch {
 	case err != nil:
-		add("wires", failed(err, "see the hint; wiring is in the README"))
+		add("wires", control.Failed(err, "see the hint; wiring is in the README"))
 		return out
 	case dev == nil:
-		add("wires", control.Check{State: control.CheckWarn, Text: "not opened yet", Do: "ask again in a second"})
+		add("wires", control.Warn("ask again in a second", "not opened yet"))
 		return out
 	case sweep:
 		for _, c := range sweepGain(ctx, dev, r.cfg.GainDB) {
@@ -76,35 +74,28 @@ func checkChip(p patient) control.Check {
 	h := p.Health()
 	switch {
 	case h.Version == 0:
-		return failed(orElse(p.test, h.Err), "check the wiring of the reader")
+		return control.Failed(cmp.Or(p.test, h.Err, errUnseen), "check the wiring of the reader")
 	case !h.Genuine:
-		return warn("nothing, if it reads well: many clones do; else replace the reader", "%s, version 0x%02X", h.Chip, h.Version)
+		return control.Warn("nothing, if it reads well: many clones do; else replace the reader", "%s, version 0x%02X", h.Chip, h.Version)
 	}
-	return fine("%s, version 0x%02X", h.Chip, h.Version)
+	return control.Fine("%s, version 0x%02X", h.Chip, h.Version)
 }
 
-func orElse(err, other error) error {
-	if err != nil {
-		return err
-	}
-	if other != nil {
-		return other
-	}
-	return errors.New("no chip was seen yet")
-}
+// errUnseen is what is wrong with a chip of which nothing is known yet.
+var errUnseen = errors.New("no chip was seen yet")
 
 // checkSelfTest judges the chip's digital self test.
 func checkSelfTest(p patient) control.Check {
 	var f *reader.Fault
 	switch {
 	case p.test == nil:
-		return fine("passed")
+		return control.Fine("passed")
 	case errors.Is(p.test, reader.ErrNoReference):
-		return warn("nothing, if it reads well", "%v", p.test)
+		return control.Warn("nothing, if it reads well", "%v", p.test)
 	case errors.As(p.test, &f) && f.Kind == reader.FaultChip:
-		return warn(f.Hint(), "%v", p.test)
+		return control.Warn(f.Hint(), "%v", p.test)
 	}
-	return failed(p.test, "check the wiring of the reader")
+	return control.Failed(p.test, "check the wiring of the reader")
 }
 
 // checkBus asks how the wires carry bursts, and at which clock.
@@ -114,14 +105,14 @@ func checkBus(p patient) control.Check {
 	var f *reader.Fault
 	switch {
 	case errors.As(p.test, &f) && f.Kind != reader.FaultChip:
-		return failed(p.test, "")
+		return control.Failed(p.test, "")
 	case h.SplitReads:
-		return warn("mux chip select as a GPIO (dtoverlay=spi0-1cs,cs0_pin=8): native chip select breaks bursts on early Pi 5 kernels",
+		return control.Warn("mux chip select as a GPIO (dtoverlay=spi0-1cs,cs0_pin=8): native chip select breaks bursts on early Pi 5 kernels",
 			"bursts break at %g MHz; every byte is read by itself, which works and is slow", mhz)
 	case mhz < p.cfg.SpeedMHz-0.01:
-		return warn(fmt.Sprintf("shorten the wires, or set reader.speed_mhz = %g", mhz), "bursts are right at %g MHz, not at the %g of the config", mhz, p.cfg.SpeedMHz)
+		return control.Warn(fmt.Sprintf("shorten the wires, or set reader.speed_mhz = %g", mhz), "bursts are right at %g MHz, not at the %g of the config", mhz, p.cfg.SpeedMHz)
 	}
-	return fine("bursts are right at %g MHz", mhz)
+	return control.Fine("bursts are right at %g MHz", mhz)
 }
 
 // checkAntenna asks whether the field is on, and how clean it is.
@@ -130,12 +121,12 @@ func checkAntenna(p patient) control.Check {
 	share := 100 * float64(h.Noise) / float64(max(h.Polls, 1))
 	switch {
 	case h.State != reader.StateReady:
-		return failed(orElse(h.Err, nil), "check the wiring of the reader")
+		return control.Failed(cmp.Or(h.Err, errUnseen), "check the wiring of the reader")
 	case h.Polls > 250 && share > 5:
-		return warn("keep the antenna 10 mm from metal, away from power supplies and cables; try --gain-sweep",
+		return control.Warn("keep the antenna 10 mm from metal, away from power supplies and cables; try --gain-sweep",
 			"field on, %.1f %% of polls meet noise", share)
 	}
-	return fine("field on, gain %d dB, %.1f %% of polls meet noise", h.GainDB, share)
+	return control.Fine("field on, gain %d dB, %.1f %% of polls meet noise", h.GainDB, share)
 }
 
 // checkCards asks who is in the field.
@@ -144,24 +135,24 @@ func checkCards(p patient) control.Check {
 	var f *reader.Fault
 	switch {
 	case errors.As(err, &f):
-		return failed(err, "")
+		return control.Failed(err, "")
 	case err != nil && len(cards) == 0:
-		return warn("try another card; if none can be read, try --gain-sweep", "somebody answers and cannot be read: %v", err)
+		return control.Warn("try another card; if none can be read, try --gain-sweep", "somebody answers and cannot be read: %v", err)
 	case len(cards) == 0:
-		return fine("nobody in the field; lay a card on the reader to see it read")
+		return control.Fine("nobody in the field; lay a card on the reader to see it read")
 	}
 	var uids []string
 	for _, c := range cards {
 		uids = append(uids, masked(c.UID))
 	}
-	return fine("%d in the field: %s", len(cards), strings.Join(uids, ", "))
+	return control.Fine("%d in the field: %s", len(cards), strings.Join(uids, ", "))
 }
 
 // checkFaults looks back at what had to be repaired.
 func checkFaults(p patient) control.Check {
 	h := p.Health()
 	if h.Faults == 0 {
-		return fine("none in %d polls", h.Polls)
+		return control.Fine("none in %d polls", h.Polls)
 	}
 	var by []string
 	for _, step := range slices.Sorted(maps.Keys(h.Recoveries)) {
@@ -170,9 +161,9 @@ func checkFaults(p patient) control.Check {
 	last := fmt.Sprintf("%d in %d polls, repaired by %s", h.Faults, h.Polls, strings.Join(by, ", "))
 	var f *reader.Fault
 	if errors.As(h.Err, &f) {
-		return warn(f.Hint(), "%s; the last one %s ago: %v", last, h.ErrAge.Round(1e9), f)
+		return control.Warn(f.Hint(), "%s; the last one %s ago: %v", last, h.ErrAge.Round(1e9), f)
 	}
-	return fine("%s", last)
+	return control.Fine("%s", last)
 }
 
 // sweepTries is how often the field is read at each gain: about half a second.
@@ -182,22 +173,22 @@ const sweepTries = 20
 func sweepGain(ctx context.Context, dev *reader.Dev, now int) []control.Check {
 	rates, err := dev.SweepGain(ctx, sweepTries)
 	if err != nil {
-		return []control.Check{failed(err, "mend the reader first: badgectl doctor")}
+		return []control.Check{control.Failed(err, "mend the reader first: badgectl doctor")}
 	}
 	best := bestGain(rates)
 	if best < 0 {
-		return []control.Check{warn("lay a card on the reader and ask again", "no card was read at any gain")}
+		return []control.Check{control.Warn("lay a card on the reader and ask again", "no card was read at any gain")}
 	}
 	var out []control.Check
 	for _, g := range rates {
 		text := fmt.Sprintf("%d dB: read %d of %d times", g.DB, g.Read, g.Tries)
 		switch {
 		case g.DB != now:
-			out = append(out, fine("%s", text))
+			out = append(out, control.Fine("%s", text))
 		case g.Read < rates[best].Read:
-			out = append(out, warn(fmt.Sprintf("set reader.gain_db = %d", rates[best].DB), "%s, in force", text))
+			out = append(out, control.Warn(fmt.Sprintf("set reader.gain_db = %d", rates[best].DB), "%s, in force", text))
 		default:
-			out = append(out, fine("%s, in force", text))
+			out = append(out, control.Fine("%s, in force", text))
 		}
 	}
 	return out

@@ -30,7 +30,7 @@ func examineConfig(c config.Config) []control.Check {
 	if err != nil {
 		return ConfigChecks(err)
 	}
-	return named("config", compareConfig(c, now, notes)...)
+	return compareConfig(c, now, notes)
 }
 
 // ConfigChecks has a line for each problem that Load or Check found.
@@ -39,26 +39,26 @@ func ConfigChecks(err error) []control.Check {
 	var bad *config.Error
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !errors.As(err, &bad):
-		return named("config", failed(err, "this board is no gateway yet: put badged-provision.toml on its boot partition and restart it, or see badgectl provision apply --help"))
+		return []control.Check{control.Failed(err, "this board is no gateway yet: put badged-provision.toml on its boot partition and restart it, or see badgectl provision apply --help").Named("config")}
 	case !errors.As(err, &bad):
-		return named("config", failed(err, mend))
+		return []control.Check{control.Failed(err, mend).Named("config")}
 	}
 	var out []control.Check
 	for _, p := range bad.Problems {
-		out = append(out, failed(&config.Error{File: bad.File, Problems: []config.Problem{p}}, mend))
+		out = append(out, control.Failed(&config.Error{File: bad.File, Problems: []config.Problem{p}}, mend).Named("config"))
 	}
-	return named("config", out...)
+	return out
 }
 
 // compareConfig compares the file with what is in force.
-func compareConfig(inForce, now config.Config, notes []string) (out []control.Check) {
+func compareConfig(inForce, now config.Config, notes []string) []control.Check {
+	file := control.Fine("%s, %d readers, %d stations", now.File, len(now.Readers), len(now.Stations))
 	if !inForce.Same(now) {
-		out = append(out, warn("restart badged to take it up: systemctl restart badged", "%s has been changed since the start", now.File))
-	} else {
-		out = append(out, fine("%s, %d readers, %d stations", now.File, len(now.Readers), len(now.Stations)))
+		file = control.Warn("restart badged to take it up: systemctl restart badged", "%s has been changed since the start", now.File)
 	}
+	out := []control.Check{file.Named("config")}
 	for _, n := range notes {
-		out = append(out, warn("nothing, if that is meant", "%s", n))
+		out = append(out, control.Warn("nothing, if that is meant", "%s", n).Named("config"))
 	}
 	return out
 }
@@ -71,28 +71,33 @@ const certificateAhead = 30 * 24 * time.Hour
 // hangs on.
 func examineCertificates(c config.Config, now time.Time) (out []control.Check) {
 	if s := c.Broker.URL.Scheme; s == "tcp" || s == "mqtt" {
-		return named("certificates", fine("none: the connection is not encrypted"))
+		return []control.Check{control.Fine("none: the connection is not encrypted").Named("certificates")}
 	}
 	if c.Broker.CA != "" {
-		out = append(out, checkDates("authority", c.Broker.CA, now))
+		out = append(out, checkDates(c.Broker.CA, now).Named("authority"))
 	}
-	if c.Broker.Cert == "" && c.Broker.PasswordFile == "" {
-		return append(out, named("certificate", fine("none, and no password: it logs in with its name alone"))...)
-	}
-	if c.Broker.Cert == "" {
-		return append(out, named("certificate", fine("none of its own: it logs in with user and password"))...)
+	return append(out, checkLogin(c, now).Named("certificate"))
+}
+
+// checkLogin looks at what the gateway shows the broker.
+func checkLogin(c config.Config, now time.Time) control.Check {
+	switch {
+	case c.Broker.Cert == "" && c.Broker.PasswordFile == "":
+		return control.Fine("none, and no password: it logs in with its name alone")
+	case c.Broker.Cert == "":
+		return control.Fine("none of its own: it logs in with user and password")
 	}
 	if _, err := tls.LoadX509KeyPair(c.Broker.Cert, c.Broker.Key); err != nil {
-		return append(out, named("certificate", failed(err, "certificate and key must be a pair: provision the gateway again"))...)
+		return control.Failed(err, "certificate and key must be a pair: provision the gateway again")
 	}
-	return append(out, checkDates("certificate", c.Broker.Cert, now))
+	return checkDates(c.Broker.Cert, now)
 }
 
 // checkDates judges the certificate in a PEM file that ends first.
-func checkDates(name, path string, now time.Time) control.Check {
+func checkDates(path string, now time.Time) control.Check {
 	certs, err := readCertificates(path)
 	if err != nil {
-		return named(name, failed(err, "put the PEM file there that the broker's operator gave"))[0]
+		return control.Failed(err, "put the PEM file there that the broker's operator gave")
 	}
 	first := certs[0]
 	for _, c := range certs {
@@ -102,17 +107,17 @@ func checkDates(name, path string, now time.Time) control.Check {
 	}
 	who := fmt.Sprintf("%s (%s)", first.Subject.CommonName, filepath.Base(path))
 	left := first.NotAfter.Sub(now)
-	check := fine("%s is good until %s, %d days", who, first.NotAfter.Format(time.DateOnly), left/(24*time.Hour))
+	check := control.Fine("%s is good until %s, %d days", who, first.NotAfter.Format(time.DateOnly), left/(24*time.Hour))
 	const renew = "put the renewed one in its place; it is taken up without a restart"
 	switch {
 	case left <= 0:
-		check = failed(fmt.Errorf("%s has ended on %s", who, first.NotAfter.Format(time.DateOnly)), renew)
+		check = control.Failed(fmt.Errorf("%s has ended on %s", who, first.NotAfter.Format(time.DateOnly)), renew)
 	case now.Before(first.NotBefore):
-		check = failed(fmt.Errorf("%s is not good before %s", who, first.NotBefore.Format(time.DateTime)), "check the clock of this board, and of whoever made it")
+		check = control.Failed(fmt.Errorf("%s is not good before %s", who, first.NotBefore.Format(time.DateTime)), "check the clock of this board, and of whoever made it")
 	case left < certificateAhead:
-		check = warn(renew, "%s ends on %s, in %d days", who, first.NotAfter.Format(time.DateOnly), left/(24*time.Hour))
+		check = control.Warn(renew, "%s ends on %s, in %d days", who, first.NotAfter.Format(time.DateOnly), left/(24*time.Hour))
 	}
-	return named(name, check)[0]
+	return check
 }
 
 func readCertificates(path string) (certs []*x509.Certificate, err error) {
@@ -151,9 +156,9 @@ const (
 func examineDisk(state string) []control.Check {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(state, &fs); err != nil {
-		return named("disk", failed(fmt.Errorf("%s: %w", state, err), "make the folder and give it to the user that runs badged, or name another in gateway.state"))
+		return []control.Check{control.Failed(fmt.Errorf("%s: %w", state, err), "make the folder and give it to the user that runs badged, or name another in gateway.state").Named("disk")}
 	}
-	return append(named("disk", checkRoom(state, &fs)), named("wear", checkWear("/sys", state))...)
+	return []control.Check{checkRoom(state, &fs).Named("disk"), checkWear("/sys", state).Named("wear")}
 }
 
 func checkRoom(state string, fs *unix.Statfs_t) control.Check {
@@ -161,13 +166,13 @@ func checkRoom(state string, fs *unix.Statfs_t) control.Check {
 	text := fmt.Sprintf("%d MiB free at %s", free>>20, state)
 	switch {
 	case fs.Flags&unix.ST_RDONLY != 0:
-		return failed(fmt.Errorf("the disk of %s is read-only: the kernel does that when a card fails", state), "look at dmesg; replace the card")
+		return control.Failed(fmt.Errorf("the disk of %s is read-only: the kernel does that when a card fails", state), "look at dmesg; replace the card")
 	case free < noRoom:
-		return failed(errors.New(text), "make room: no new session starts on a full disk")
+		return control.Failed(errors.New(text), "make room: no new session starts on a full disk")
 	case free < littleRoom, fs.Files > 0 && fs.Ffree*50 < fs.Files:
-		return warn("make room there: journalctl --vacuum-size=50M is a start", "%s, %d of %d files", text, fs.Files-fs.Ffree, fs.Files)
+		return control.Warn("make room there: journalctl --vacuum-size=50M is a start", "%s, %d of %d files", text, fs.Files-fs.Ffree, fs.Files)
 	}
-	return fine("%s", text)
+	return control.Fine("%s", text)
 }
 
 // checkWear asks the card that holds path for its age. eMMC tells it in steps of
@@ -177,11 +182,11 @@ func checkWear(sys, path string) control.Check {
 	const replace = "replace the card: docs/install.md, Replacing a board"
 	disk, err := diskOf(sys, path)
 	if err != nil {
-		return fine("unknown: %v", err)
+		return control.Fine("unknown: %v", err)
 	}
 	b, err := os.ReadFile(filepath.Join(disk, "device", "life_time"))
 	if err != nil {
-		return fine("%s does not tell its age; it has taken %s since the start of the board", filepath.Base(disk), written(disk))
+		return control.Fine("%s does not tell its age; it has taken %s since the start of the board", filepath.Base(disk), written(disk))
 	}
 	var worst int
 	for _, f := range strings.Fields(string(b)) {
@@ -192,13 +197,13 @@ func checkWear(sys, path string) control.Check {
 	}
 	switch {
 	case worst >= 0x0B:
-		return failed(fmt.Errorf("%s is past its estimated life", filepath.Base(disk)), replace)
+		return control.Failed(fmt.Errorf("%s is past its estimated life", filepath.Base(disk)), replace)
 	case worst >= 0x09:
-		return warn(replace, "%s has used %d to %d %% of its estimated life", filepath.Base(disk), 10*(worst-1), 10*worst)
+		return control.Warn(replace, "%s has used %d to %d %% of its estimated life", filepath.Base(disk), 10*(worst-1), 10*worst)
 	case worst == 0:
-		return fine("%s does not tell its age", filepath.Base(disk))
+		return control.Fine("%s does not tell its age", filepath.Base(disk))
 	}
-	return fine("%s has used at most %d %% of its estimated life", filepath.Base(disk), 10*worst)
+	return control.Fine("%s has used at most %d %% of its estimated life", filepath.Base(disk), 10*worst)
 }
 
 // diskOf is the folder under sys of the disk, not the partition, that holds path.
@@ -236,13 +241,13 @@ const nameTimeout = 5 * time.Second
 // checkName asks for the address of the broker.
 func checkName(ctx context.Context, host string) control.Check {
 	if net.ParseIP(host) != nil {
-		return named("name service", fine("not needed: the broker is named by its address %s", host))[0]
+		return control.Fine("not needed: the broker is named by its address %s", host)
 	}
 	ctx, cancel := context.WithTimeout(ctx, nameTimeout)
 	defer cancel()
 	addrs, err := net.DefaultResolver.LookupHost(ctx, host)
 	if err != nil {
-		return named("name service", failed(err, "check broker.url and the network: cable or SIM, router, resolvectl status"))[0]
+		return control.Failed(err, "check broker.url and the network: cable or SIM, router, resolvectl status")
 	}
-	return named("name service", fine("%s is %s", host, strings.Join(addrs, ", ")))[0]
+	return control.Fine("%s is %s", host, strings.Join(addrs, ", "))
 }

@@ -113,7 +113,7 @@ func TestDoctorJudgesCertificates(t *testing.T) {
 		goodKey:                        {control.CheckFail, "no PEM certificate"},
 		filepath.Join(dir, "gone.pem"): {control.CheckFail, "put the PEM file there"},
 	} {
-		t.Run(filepath.Base(path), func(t *testing.T) { wantCheck(t, checkDates("certificate", path, now), want.state, want.part) })
+		t.Run(filepath.Base(path), func(t *testing.T) { wantCheck(t, checkDates(path, now), want.state, want.part) })
 	}
 
 	c := config.Config{Broker: config.Broker{URL: &url.URL{Scheme: "tls", Host: "b:8883"}, Cert: ending, Key: goodKey}}

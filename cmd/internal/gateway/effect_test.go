@@ -20,23 +20,7 @@ import (
 )
 
 // effectConfig has a station of each kind, each at a reader of its own.
-const effectConfig = `
-[gateway]
-id = "gw-1"
-site = "s-1"
-billing = "managed"
-state = "state"
-[broker]
-url = "tcp://127.0.0.1:1"
-retry_min = "20ms"
-retry_max = "100ms"
-[list]
-name = "l-1"
-keys = "list-keys.jwks"
-[[reader]]
-name = "hall"
-spi = "/dev/spidev0.0"
-[[reader]]
+const effectConfig = houseConfig + `[[reader]]
 name = "yard"
 spi = "/dev/spidev0.1"
 [[reader]]

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -54,6 +55,9 @@ type meterWatch struct {
 
 func (w *meterWatch) emit(m station.Sample) {
 	s := session.Sample{Register: m.Register, Power: m.PowerW, HasPower: m.HasPower, Lost: m.Err != nil}
+	if m.Err != nil {
+		s.Why = m.Err.Error()
+	}
 	if m.Doubt != nil {
 		s.Doubt = m.Doubt.Error()
 	}
@@ -75,7 +79,7 @@ func (g *gateway) runMeter(ctx context.Context, s config.Station) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		w.emit(station.Sample{Err: errors.Join(errors.New("meter stopped"), err)})
+		w.emit(station.Sample{Err: cmp.Or(err, errors.New("stopped without a reason"))})
 		wait(ctx, retryInput)
 	}
 	return nil

@@ -14,21 +14,7 @@ import (
 	"badged/station"
 )
 
-const twoMeters = `
-[gateway]
-id = "gw-1"
-site = "s-1"
-billing = "managed"
-state = "state"
-[broker]
-url = "tcp://127.0.0.1:1"
-[list]
-name = "l-1"
-keys = "list-keys.jwks"
-[[reader]]
-name = "hall"
-spi = "/dev/spidev0.0"
-[[station]]
+const twoMeters = houseConfig + `[[station]]
 id = "washer"
 kind = "laundry"
 reader = "hall"
@@ -103,12 +89,12 @@ func TestDoubtfulMeterIsNotALostOne(t *testing.T) {
 		w.emit(tc.says)
 		var got session.StationStatus
 		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
-			if got = g.ctl.Status()[0]; (got.Fault != "") == tc.faulty && got.Register == tc.says.Register {
+			if got = g.ctl.Status()[0]; (got.MeterFault == "gone") == tc.faulty && got.Register == tc.says.Register {
 				break
 			}
 		}
-		if (got.Fault != "") != tc.faulty || got.Register != tc.says.Register {
-			t.Errorf("%+v: got fault %q, register %d, want a fault %t", tc.says, got.Fault, got.Register, tc.faulty)
+		if (got.MeterFault == "gone") != tc.faulty || got.Register != tc.says.Register {
+			t.Errorf("%+v: got fault %q, register %d, want a fault %t", tc.says, got.MeterFault, got.Register, tc.faulty)
 		}
 	}
 	stop()

@@ -16,23 +16,7 @@ import (
 	"badged/session"
 )
 
-const chargerConfig = `
-[gateway]
-id = "gw-1"
-site = "s-1"
-billing = "managed"
-state = "state"
-[broker]
-url = "tcp://127.0.0.1:1"
-retry_min = "20ms"
-retry_max = "100ms"
-[list]
-name = "l-1"
-keys = "list-keys.jwks"
-[[reader]]
-name = "hall"
-spi = "/dev/spidev0.0"
-[[station]]
+const chargerConfig = houseConfig + `[[station]]
 id = "garage"
 kind = "charging"
 reader = "hall"

@@ -66,7 +66,7 @@ func signalOf(d session.Decision, language string) session.Signal {
 func (g *gateway) stationsChanged() {
 	var now strings.Builder
 	for _, s := range g.ctl.Status() {
-		fmt.Fprintln(&now, s.ID, s.Phase, s.Relay, s.Disabled, s.Fault, s.Recovering, s.TransactionID, s.Review, s.Plugged)
+		fmt.Fprintln(&now, s.ID, s.Phase, s.Relay, s.Disabled, s.Fault, s.MeterFault != "", s.Recovering, s.TransactionID, s.Review, s.Plugged)
 	}
 	if now.String() != g.stations {
 		g.stations = now.String()
