@@ -16,7 +16,8 @@ import (
 
 // ledgerSchema numbers the records of all ledgers that this file has held in
 // one row id: no = ledger.base + seq. Record bodies are the RFC 8785 form; a
-// record's hash is not stored, it is the SHA-256 of its body.
+// record's hash is not stored, it is the SHA-256 of its body. A head's digest and
+// count are NULL where only its number is known.
 var ledgerSchema = schema{application: 0x62646c67, pageSize: 2048, tables: `
 CREATE TABLE ledger (base INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, why TEXT NOT NULL, opened TEXT NOT NULL, gateway TEXT NOT NULL DEFAULT '');
 CREATE TABLE record (no INTEGER PRIMARY KEY, body TEXT NOT NULL);
@@ -24,13 +25,14 @@ CREATE TABLE state (station TEXT PRIMARY KEY, body BLOB) WITHOUT ROWID;
 CREATE TABLE mark (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE telemetry (no INTEGER PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE anchor (no INTEGER PRIMARY KEY, boot TEXT NOT NULL, up INTEGER NOT NULL, wall INTEGER NOT NULL);
-CREATE TABLE head (list TEXT PRIMARY KEY, epoch INTEGER, version INTEGER) WITHOUT ROWID;
+CREATE TABLE head (list TEXT PRIMARY KEY, epoch INTEGER, version INTEGER, digest BLOB, count INTEGER) WITHOUT ROWID;
 CREATE TABLE spent (no INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
 CREATE TABLE keyset (list TEXT PRIMARY KEY, message BLOB NOT NULL) WITHOUT ROWID;`,
 	steps: []string{
 		"CREATE TABLE IF NOT EXISTS keyset (list TEXT PRIMARY KEY, message BLOB NOT NULL) WITHOUT ROWID",
 		`ALTER TABLE ledger ADD COLUMN gateway TEXT NOT NULL DEFAULT '';
 		UPDATE ledger SET gateway = coalesce((SELECT body ->> '$.gateway' FROM record WHERE no = base + 1), '')`,
+		"ALTER TABLE head ADD COLUMN digest BLOB; ALTER TABLE head ADD COLUMN count INTEGER",
 	}}
 
 // LedgerOpts are the terms of a ledger. Gateway and Stamp must be set.

@@ -38,14 +38,16 @@ func salvage(path string) (*salvaged, error) {
 	s.db.SetMaxOpenConns(1)
 	s.states = named(s.db, "SELECT station, body FROM state")
 	s.keysets = named(s.db, "SELECT list, message FROM keyset")
-	each(s.db, "SELECT list, epoch, version FROM head", func(scan scan) error {
-		var v session.ListVersion
-		err := scan(&v.List, &v.Epoch, &v.Version)
-		if err == nil {
-			s.heads = append(s.heads, v)
-		}
-		return err
-	})
+	// A file of an earlier version has no digests.
+	for _, known := range []string{"digest, coalesce(count, 0)", "NULL, 0"} {
+		each(s.db, "SELECT list, epoch, version, "+known+" FROM head", func(scan scan) error {
+			v, err := scanHead(scan)
+			if err == nil {
+				s.heads = append(s.heads, v)
+			}
+			return err
+		})
+	}
 	each(s.db, "SELECT id FROM spent ORDER BY no", func(scan scan) error {
 		var id string
 		err := scan(&id)

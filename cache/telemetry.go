@@ -71,34 +71,58 @@ func (l *Ledger) DropTelemetry(_ context.Context, upTo uint64) error {
 	})
 }
 
-// HighestHead is the highest (epoch, version) that RaiseHead was told of the
-// list, zeros if none.
-func (l *Ledger) HighestHead(ctx context.Context, list string) (epoch, version uint64, err error) {
+// HighestHead is the highest head of the list that RaiseHead was told of, without
+// IssuedAt; the zero ListVersion if none. Its digest is zero where only the number
+// is known.
+func (l *Ledger) HighestHead(ctx context.Context, list string) (v session.ListVersion, err error) {
 	err = l.read(func(db *sql.DB) error {
-		return db.QueryRowContext(ctx, "SELECT epoch, version FROM head WHERE list = ?", list).Scan(&epoch, &version)
+		row := db.QueryRowContext(ctx, "SELECT list, epoch, version, digest, coalesce(count, 0) FROM head WHERE list = ?", list)
+		v, err = scanHead(row.Scan)
+		return err
 	})
 	if errors.Is(err, sql.ErrNoRows) {
-		return 0, 0, nil
+		return session.ListVersion{}, nil
 	}
-	return epoch, version, err
+	return v, err
 }
 
-// RaiseHead keeps v as the highest head seen of its list. A lower one, or the
-// same, changes nothing and costs no flush.
+// scanHead reads list, epoch, version, digest and count.
+func scanHead(scan scan) (v session.ListVersion, err error) {
+	var digest []byte
+	if err := scan(&v.List, &v.Epoch, &v.Version, &digest, &v.Count); err != nil {
+		return session.ListVersion{}, err
+	}
+	copy(v.Digest[:], digest)
+	return v, nil
+}
+
+// RaiseHead keeps v as the highest head seen of its list. A zero digest is one that
+// is not known; the first that is known of a number stays. A lower head, or what is
+// known already, changes nothing and costs no flush.
 func (l *Ledger) RaiseHead(ctx context.Context, v session.ListVersion) error {
 	if err := storable(v); err != nil {
 		return fmt.Errorf("raise list head: %w", err)
 	}
-	epoch, version, err := l.HighestHead(ctx, v.List)
-	if err != nil || v.Compare(session.ListVersion{Epoch: epoch, Version: version}) <= 0 {
+	was, err := l.HighestHead(ctx, v.List)
+	if err != nil {
 		return err
+	}
+	known := was.Digest != session.Digest{} || v.Digest == session.Digest{}
+	if order := v.Compare(was); order < 0 || order == 0 && known {
+		return nil
 	}
 	return l.change("raise list head", func(tx *sql.Tx) error { return raise(tx, v) })
 }
 
 func raise(tx *sql.Tx, v session.ListVersion) error {
-	_, err := tx.Exec(`INSERT INTO head VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET epoch = excluded.epoch, version = excluded.version
-			WHERE (excluded.epoch, excluded.version) > (epoch, version)`, v.List, int64(v.Epoch), int64(v.Version))
+	var digest, count any // NULL
+	if v.Digest != (session.Digest{}) {
+		digest, count = v.Digest[:], v.Count
+	}
+	_, err := tx.Exec(`INSERT INTO head VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
+		SET epoch = excluded.epoch, version = excluded.version, digest = excluded.digest, count = excluded.count
+		WHERE (excluded.epoch, excluded.version) > (epoch, version) OR (excluded.epoch, excluded.version) = (epoch, version) AND digest IS NULL`,
+		v.List, int64(v.Epoch), int64(v.Version), digest, count)
 	return err
 }
 

@@ -19,8 +19,7 @@ type memory struct {
 	entries map[session.IDToken]session.Entry
 	staging session.ListVersion
 	staged  map[int][]session.Entry
-	epoch   uint64
-	version uint64
+	highest session.ListVersion
 	fail    error // what every write to the list store answers
 	keySet  []byte
 	noKeys  error // what every read and write of a key set answers
@@ -127,16 +126,16 @@ func (m *memory) Discard(context.Context) error {
 	return nil
 }
 
-func (m *memory) HighestHead(context.Context, string) (uint64, uint64, error) {
+func (m *memory) HighestHead(context.Context, string) (session.ListVersion, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.epoch, m.version, nil
+	return m.highest, nil
 }
 
 func (m *memory) RaiseHead(_ context.Context, v session.ListVersion) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.epoch, m.version = v.Epoch, v.Version
+	m.highest = v
 	return nil
 }
 

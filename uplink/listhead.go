@@ -33,7 +33,8 @@ func (s *listSync) newHead(ctx context.Context, payload []byte) error {
 }
 
 // accept lets a head pass that may follow on what was seen before, and remembers
-// it before anything is done about it.
+// it before anything is done about it: a power cut in between leaves a head that
+// comes again, never a list that nobody remembers.
 func (s *listSync) accept(ctx context.Context, h Head) (done bool, err error) {
 	for _, before := range []session.ListVersion{s.inForce, s.head.At(), s.highest} {
 		if h.At().Compare(before) < 0 {
@@ -41,13 +42,13 @@ func (s *listSync) accept(ctx context.Context, h Head) (done bool, err error) {
 			return true, nil
 		}
 	}
-	for _, before := range []session.ListVersion{s.inForce, s.head.At()} {
+	for _, before := range []session.ListVersion{s.inForce, s.head.At(), s.highest} {
 		if at, forks := h.forks(before); forks {
 			s.refuse(fmt.Errorf("head %d.%d has another digest of version %d than was seen before (fork: two publishers?)", h.Epoch, h.Version, at))
 			return true, nil
 		}
 	}
-	if h.At().Compare(s.highest) > 0 {
+	if order := h.At().Compare(s.highest); order > 0 || order == 0 && s.highest.Digest == (session.Digest{}) {
 		if err := s.ratchet.RaiseHead(ctx, h.At()); err != nil {
 			return true, s.later(ctx, fmt.Errorf("remember head: %w", err))
 		}
@@ -60,8 +61,8 @@ func (s *listSync) accept(ctx context.Context, h Head) (done bool, err error) {
 // before: h stands for two points of it, its own and its snapshot's.
 func (h Head) forks(before session.ListVersion) (at uint64, yes bool) {
 	switch {
-	case before.Version == 0 || before.Epoch != h.Epoch:
-		return 0, false
+	case before.Digest == session.Digest{} || before.Epoch != h.Epoch:
+		return 0, false // nothing was seen, or only its number is known
 	case before.Version == h.Version:
 		return h.Version, h.Digest != before.Digest || h.Count != before.Count
 	case before.Version == h.Snapshot.Version:
@@ -90,14 +91,13 @@ func (s *listSync) load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read list in force: %w", err)
 	}
-	epoch, version, err := s.ratchet.HighestHead(ctx, string(s.topics))
+	highest, err := s.ratchet.HighestHead(ctx, string(s.topics))
 	if err != nil {
 		return fmt.Errorf("read highest head: %w", err)
 	}
 	if v.List != "" && v.List != string(s.topics) {
 		v = session.ListVersion{} // of another list: to be replaced as if there were none
 	}
-	s.inForce, s.known = v, true
-	s.highest = session.ListVersion{Epoch: epoch, Version: version}
+	s.inForce, s.highest, s.known = v, highest, true
 	return nil
 }

@@ -167,8 +167,8 @@ func TestHostileHeads(t *testing.T) {
 			if s := a.sync.State(); s.Refused < 3 || len(a.events) != told+1 || a.events[told].Kind != uplink.ListRefused {
 				t.Errorf("got %d refusals, %d events, want each counted and one reported", s.Refused, len(a.events)-told)
 			}
-			if a.memory.version != before.Version {
-				t.Errorf("highest head: got %d, want %d", a.memory.version, before.Version)
+			if a.memory.highest.Version != before.Version {
+				t.Errorf("highest head: got %d, want %d", a.memory.highest.Version, before.Version)
 			}
 		})
 	}

@@ -181,8 +181,58 @@ func TestForkIsSeenInTheSnapshotToo(t *testing.T) {
 	if s := a.sync.State(); !strings.Contains(s.Last, "fork") || s.State != "current" {
 		t.Errorf("got %+v, want a fork and the list current", s)
 	}
-	if a.memory.version != 1 {
-		t.Errorf("highest head: got %d, want 1: a fork must not shut the true publisher out", a.memory.version)
+	if a.memory.highest.Version != 1 {
+		t.Errorf("highest head: got %d, want 1: a fork must not shut the true publisher out", a.memory.highest.Version)
+	}
+}
+
+// The list's file is lost. Another publisher with the same key had the same version,
+// or goes on from it: what is left of the head that was seen tells them apart.
+func TestForkIsSeenAfterTheListWasLost(t *testing.T) {
+	for name, c := range map[string]struct {
+		numberOnly bool // all that was kept, as by an earlier version of badged
+		more       bool // the other publisher has gone on
+		refused    bool
+	}{
+		"of the same version":                      {refused: true},
+		"in the snapshot":                          {more: true, refused: true},
+		"and nobody knows the digest":              {numberOnly: true},
+		"in the snapshot, nobody knows the digest": {numberOnly: true, more: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b := settled(t)
+			other := newBook("desk", 1)
+			other.push(entry(uid(7), session.Accepted))
+			other.snapshot(10)
+			if c.more {
+				other.push(entry(uid(8), session.Accepted))
+			}
+			a.memory.mu.Lock()
+			a.memory.at, a.memory.entries = session.ListVersion{}, map[session.IDToken]session.Entry{}
+			if c.numberOnly {
+				a.memory.highest = session.ListVersion{List: "desk", Epoch: 1, Version: 1}
+			}
+			a.memory.mu.Unlock()
+			a.retained = other.messages(t)
+			a.restart()
+			a.pass(time.Hour)
+			if !c.refused {
+				a.want(other)
+				if got, want := a.memory.highest.Digest, other.head().Digest; got != want {
+					t.Errorf("got digest %s kept, want that of the head", got)
+				}
+				return
+			}
+			if v, _ := a.memory.inForce(); v.Version != 0 || a.memory.highest.Version != 1 {
+				t.Errorf("got version %d in force, head %d, want the fork refused", v.Version, a.memory.highest.Version)
+			}
+			if s := a.sync.State(); s.Refused == 0 || !strings.Contains(s.Last, "fork") {
+				t.Errorf("got %+v, want a fork", s)
+			}
+			a.put(b)
+			a.pass(time.Hour)
+			a.want(b)
+		})
 	}
 }
 

@@ -28,9 +28,13 @@ type ListStore interface {
 }
 
 // Ratchet remembers the highest head of each list apart from the list itself, so
-// that losing the list's file does not open the way back to an older list.
+// that losing the list's file opens the way neither back to an older list nor to
+// another one of the same version.
 type Ratchet interface {
-	HighestHead(ctx context.Context, list string) (epoch, version uint64, err error)
+	// HighestHead is what RaiseHead was told, IssuedAt aside; the zero value if
+	// nothing. A zero digest is one that is not known.
+	HighestHead(ctx context.Context, list string) (session.ListVersion, error)
+	// RaiseHead keeps v durably, unless a higher head or this one is kept already.
 	RaiseHead(ctx context.Context, v session.ListVersion) error
 }
 

@@ -46,7 +46,7 @@ type listSync struct {
 	net     subscriber
 	known   bool // inForce and highest were read
 	inForce session.ListVersion
-	highest session.ListVersion // epoch and version of the highest head ever seen
+	highest session.ListVersion // the highest head ever seen, as the ratchet has it
 	head    Head                // the newest accepted in this run; Version 0 before
 	state   ListState
 

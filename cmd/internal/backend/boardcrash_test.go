@@ -45,9 +45,10 @@ type board struct {
 // seen is what a board says at its end.
 type seen struct {
 	Version session.ListVersion
-	Content string // of the list in force
-	Lost    string // which file was put aside
-	Dark    string // how the disk failed
+	Head    session.ListVersion // the highest that the ledger knows of
+	Content string              // of the list in force
+	Lost    string              // which file was put aside
+	Dark    string              // how the disk failed
 }
 
 const boardEnv = "BACKEND_BOARD"
@@ -87,6 +88,9 @@ func (b board) live(ctx context.Context) (out seen, err error) {
 		}
 	}
 	if out.Version, err = list.InForce(ctx); err != nil {
+		return out, err
+	}
+	if out.Head, err = ledger.HighestHead(ctx, "desk"); err != nil {
 		return out, err
 	}
 	out.Content, err = content(ctx, list)
@@ -217,7 +221,7 @@ func (s *steps) Discard(ctx context.Context) error {
 func (s *steps) RaiseHead(ctx context.Context, v session.ListVersion) error {
 	return s.do(func() error { return s.ratchet.RaiseHead(ctx, v) })
 }
-func (s *steps) HighestHead(ctx context.Context, list string) (epoch, version uint64, err error) {
+func (s *steps) HighestHead(ctx context.Context, list string) (session.ListVersion, error) {
 	return s.ratchet.HighestHead(ctx, list)
 }
 
@@ -279,7 +283,8 @@ func (s *shelf) push(list []session.Entry, o backend.PushOpts) {
 	s.contents[at(s.head())] = contentOf(list)
 }
 
-// whole wants a version that was published, all of it, that is one of two.
+// whole wants a version that was published, all of it, that is one of two; and that
+// the ledger knows its head, or a later one, by its digest.
 func (s *shelf) whole(got seen, old, next session.ListVersion) {
 	s.t.Helper()
 	if got.Lost != "" || got.Dark != "" {
@@ -287,6 +292,10 @@ func (s *shelf) whole(got seen, old, next session.ListVersion) {
 	}
 	if v := at(got.Version); v != at(old) && v != at(next) || got.Content != s.contents[v] {
 		s.t.Fatalf("got version %s with content %.8s, want %s or %s, whole", v, got.Content, at(old), at(next))
+	}
+	if got.Head.Compare(got.Version) < 0 || at(got.Head) == at(got.Version) && got.Head.Digest != got.Version.Digest ||
+		at(got.Head) == at(next) && got.Head.Digest != next.Digest {
+		s.t.Fatalf("got head %+v kept, want that of %+v or %+v", got.Head, got.Version, next)
 	}
 }
 

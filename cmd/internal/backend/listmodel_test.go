@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -17,7 +15,6 @@ import (
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
-	"badged/cache"
 	"badged/cmd/internal/backend"
 	"badged/session"
 	"badged/uplink"
@@ -241,7 +238,7 @@ func (m *model) step() string {
 		return "a gateway goes off"
 	case 11:
 		b.stop()
-		m.loseList(b)
+		b.loseList()
 		b.start()
 		return "a gateway loses its list"
 	case 12:
@@ -287,28 +284,6 @@ func (m *model) now() string {
 		return ""
 	}
 	return v
-}
-
-// loseList is a list file that is gone. The ledger's is another.
-func (m *model) loseList(f *follower) {
-	m.t.Helper()
-	path := f.path
-	if err := f.list.Close(); err != nil {
-		m.t.Fatal(err)
-	}
-	all, err := filepath.Glob(path + "*")
-	for _, name := range all {
-		if err == nil {
-			err = os.Remove(name)
-		}
-	}
-	if err == nil {
-		f.list, err = cache.OpenList(path)
-	}
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	f.o.Store = f.list
 }
 
 // truthful wants a gateway's list to be one that was published, whole. What is in
