@@ -95,8 +95,7 @@ func TestT9_AnyPageDamaged(t *testing.T) {
 			}
 			commit(t, l, 1)
 			got, err := energies(l)
-			// The first page and the root of the records' tree are the way to all others.
-			if err != nil || l.Recovered() != "" && page != 0 && page != recordRoot && len(got) < 46 {
+			if err != nil || l.Recovered() != "" && len(got) < 46 {
 				t.Errorf("page %d as %s: got %d records, %v; want a chain, most of 51 records; %s", page, name, len(got), err, l.Recovered())
 			}
 			if err := l.Check(t.Context()); err != nil {

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"math"
 
 	"badged/session"
 )
@@ -13,8 +14,10 @@ import (
 // and the records that the backend has not committed. Those stay in the file until
 // they are carried over: there may be more of them than memory.
 type salvaged struct {
+	path    string
 	db      *sql.DB
-	ledger  string
+	ledger  string // "" where it is not known
+	base    uint64
 	states  map[string][]byte
 	heads   []session.ListVersion
 	keysets map[string][]byte // of lists
@@ -34,13 +37,13 @@ func salvage(path string) (*salvaged, error) {
 	}
 	c.dsn += "&mode=ro"
 	c.readOnly = true
-	s := &salvaged{db: sql.OpenDB(c)}
+	s := &salvaged{path: path, db: sql.OpenDB(c)}
 	s.db.SetMaxOpenConns(1)
 	s.states = named(s.db, "SELECT station, body FROM state")
 	s.keysets = named(s.db, "SELECT list, message FROM keyset")
 	// A file of an earlier version has no digests.
 	for _, known := range []string{"digest, coalesce(count, 0)", "NULL, 0"} {
-		each(s.db, "SELECT list, epoch, version, "+known+" FROM head", func(scan scan) error {
+		each(s.db, "SELECT list, epoch, version, "+known+" FROM head", func(scan scanner) error {
 			v, err := scanHead(scan)
 			if err == nil {
 				s.heads = append(s.heads, v)
@@ -48,7 +51,7 @@ func salvage(path string) (*salvaged, error) {
 			return err
 		})
 	}
-	each(s.db, "SELECT id FROM spent ORDER BY no", func(scan scan) error {
+	each(s.db, "SELECT id FROM spent ORDER BY no", func(scan scanner) error {
 		var id string
 		err := scan(&id)
 		if err == nil {
@@ -58,19 +61,22 @@ func salvage(path string) (*salvaged, error) {
 	})
 	s.anchors, _ = anchorsWhere(s.db, "true")
 	s.floor, _ = mark(s.db, markFloor)
-	_ = s.db.QueryRow("SELECT id FROM ledger ORDER BY base DESC LIMIT 1").Scan(&s.ledger)
+	if s.db.QueryRow("SELECT id, base FROM ledger ORDER BY base DESC LIMIT 1").Scan(&s.ledger, &s.base) != nil {
+		_ = s.db.QueryRow("SELECT body ->> '$.ledger', no - (body ->> '$.seq') FROM record ORDER BY no DESC LIMIT 1").Scan(&s.ledger, &s.base)
+	}
 	return s, nil
 }
 
 // carry gives the records that are as they were made to f, in order. A place that
 // cannot be read costs what is there, not what comes after it: from there on the
-// file is read as far as it can be from its end.
+// file is read as far as it can be from its end, and what is between is looked for
+// page by page.
 func (s *salvaged) carry(f func(body []byte) error) error {
 	from, _ := mark(s.db, markCommitted)
-	c := carrier{f: f}
+	c := carrier{f: f, last: from}
 	c.read(s.db, from+1)
 	tail := uint64(0)
-	each(s.db, fmt.Sprintf("SELECT no, body FROM record WHERE no > %d ORDER BY no DESC", c.last), func(scan scan) error {
+	each(s.db, fmt.Sprintf("SELECT no, body FROM record WHERE no > %d ORDER BY no DESC", c.last), func(scan scanner) error {
 		var no uint64
 		var body []byte
 		err := scan(&no, &body)
@@ -79,30 +85,54 @@ func (s *salvaged) carry(f func(body []byte) error) error {
 		}
 		return err
 	})
+	s.between(&c, tail)
 	if tail > 0 {
 		c.read(s.db, tail)
 	}
 	c.pass()
-	if from == 0 && c.first > 0 { // all that are here are wanted, not those that were pruned
-		from = c.first - 1
-	}
-	s.carried, s.lost = c.carried, max(0, int(c.last-from)-c.carried)
+	s.carried, s.lost = c.carried, c.lost
 	return c.err
+}
+
+// between has c take what is found of the records after its last and before the
+// one numbered tail, 0 for the end. Where it is not known which ledger is in force,
+// that is all of every ledger that the file has held.
+func (s *salvaged) between(c *carrier, tail uint64) {
+	look := scan{ledger: s.ledger, to: math.MaxUint64}
+	if s.ledger != "" {
+		look.from = max(c.last, s.base) - s.base
+	}
+	if s.ledger != "" && tail > 0 {
+		look.to = tail - s.base
+	}
+	look.run(s.path)
+	last, ledger := c.last, s.ledger
+	for _, r := range look.found {
+		if r.ledger != ledger {
+			c.pass()
+			c.last, last, ledger = 0, 0, r.ledger // others have numbers of their own
+		}
+		no := s.base + r.seq
+		if body, ok := r.body(); ok && no > last && (tail == 0 || no < tail) {
+			c.take(no, body)
+		}
+	}
 }
 
 // carrier checks each record by the next, which names its hash.
 type carrier struct {
-	f           func(body []byte) error
-	first, last uint64 // numbers met
-	before      []byte // the record last, not yet passed on
-	carried     int
-	err         error // of f
+	f       func(body []byte) error
+	last    uint64 // number met, or that of the last not wanted; 0 if none
+	before  []byte // the record last, not yet passed on
+	carried int
+	lost    int
+	err     error // of f
 }
 
 // read takes the records from a number on, until one cannot be read. A search for
 // what is above a number would look where that number is.
 func (c *carrier) read(db *sql.DB, from uint64) {
-	each(db, fmt.Sprintf("SELECT no, body FROM record WHERE no >= %d ORDER BY no", from), func(scan scan) error {
+	each(db, fmt.Sprintf("SELECT no, body FROM record WHERE no >= %d ORDER BY no", from), func(scan scanner) error {
 		var no uint64
 		var body []byte
 		if err := scan(&no, &body); err != nil {
@@ -118,14 +148,17 @@ func (c *carrier) take(no uint64, body []byte) {
 	whole := json.Unmarshal(body, &is) == nil
 	if whole && c.before != nil && no == c.last+1 && is.Prev != hash(c.before) && is.Prev != firstPrev {
 		c.before = nil // changed since it was made
+		c.lost++
 	}
 	c.pass()
-	if c.first == 0 {
-		c.first = no
+	if c.last > 0 && no > c.last {
+		c.lost += int(no - c.last - 1)
 	}
 	c.last = no
 	if whole {
 		c.before = body
+	} else {
+		c.lost++
 	}
 }
 
@@ -137,10 +170,10 @@ func (c *carrier) pass() {
 	c.before = nil
 }
 
-type scan func(...any) error
+type scanner func(...any) error
 
 // each calls f for the rows until one cannot be read.
-func each(db *sql.DB, query string, f func(scan) error) {
+func each(db *sql.DB, query string, f func(scanner) error) {
 	rows, err := db.Query(query)
 	if err != nil {
 		return
@@ -156,7 +189,7 @@ func each(db *sql.DB, query string, f func(scan) error) {
 // named reads rows of a name and what it stands for.
 func named(db *sql.DB, query string) map[string][]byte {
 	found := map[string][]byte{}
-	each(db, query, func(scan scan) error {
+	each(db, query, func(scan scanner) error {
 		var name string
 		var body []byte
 		err := scan(&name, &body)

@@ -87,7 +87,7 @@ func (l *Ledger) HighestHead(ctx context.Context, list string) (v session.ListVe
 }
 
 // scanHead reads list, epoch, version, digest and count.
-func scanHead(scan scan) (v session.ListVersion, err error) {
+func scanHead(scan scanner) (v session.ListVersion, err error) {
 	var digest []byte
 	if err := scan(&v.List, &v.Epoch, &v.Version, &digest, &v.Count); err != nil {
 		return session.ListVersion{}, err
