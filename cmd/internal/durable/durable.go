@@ -1,5 +1,5 @@
-// Package durable writes small files so that a power cut leaves the old content or
-// the new one, never a piece.
+// Package durable reads and writes small files: a power cut leaves the old content
+// or the new one, never a piece, and no file that somebody names is read for ever.
 package durable
 
 import (
