@@ -58,15 +58,15 @@ func run(ctx context.Context, c cli, out, errOut io.Writer) error {
 	if c.Examine {
 		return examine(ctx, c.Config, out)
 	}
-	cfg, err := config.Load(c.Config)
-	if err != nil && !c.Check {
-		return errors.Join(err, switchOff())
+	if c.Check {
+		return check(c.Config, out)
+	}
+	cfg, err := gateway.Load(c.Config)
+	if gateway.ExitCode(err) == gateway.ExitConfig {
+		err = errors.Join(err, switchOff())
 	}
 	if err != nil {
 		return err
-	}
-	if c.Check {
-		return check(cfg, out)
 	}
 	cfg.Version = version
 	cfg.Socket = control.DaemonSocket(c.Socket)
@@ -82,7 +82,11 @@ func run(ctx context.Context, c cli, out, errOut io.Writer) error {
 }
 
 // check says what the config promises and what it needs beside itself.
-func check(cfg config.Config, out io.Writer) error {
+func check(path string, out io.Writer) error {
+	cfg, err := config.Load(path)
+	if err != nil {
+		return err
+	}
 	notes, err := gateway.Check(cfg)
 	for _, n := range notes {
 		fmt.Fprintln(out, "note:", n)

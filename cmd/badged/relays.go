@@ -64,10 +64,15 @@ func relays(c config.Config) (wires []gateway.Wire) {
 // those that the last daemon noted. With orphaned it does so only if the config
 // cannot be used: then no daemon comes back, and what is on would stay on. With a
 // usable config a stopped daemon has switched off what no session needs, and the
-// next one, or nobody, goes on with the sessions.
+// next one, or nobody, goes on with the sessions; so it does where the disk fails to
+// give the config, which systemd tries again.
 func relaysOff(path string, orphaned bool) error {
-	c, err := config.Load(path)
-	if err == nil && orphaned {
+	load := config.Load
+	if orphaned {
+		load = gateway.Load
+	}
+	c, err := load(path)
+	if orphaned && gateway.ExitCode(err) != gateway.ExitConfig {
 		return nil
 	}
 	wires, noteErr := noted()

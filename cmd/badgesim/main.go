@@ -17,7 +17,6 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"badged/cmd/internal/config"
 	"badged/cmd/internal/control"
 	"badged/cmd/internal/gateway"
 )
@@ -109,7 +108,7 @@ func (c *gatewayCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := config.Load(c.Config)
+	cfg, err := gateway.Load(c.Config)
 	if err != nil {
 		return err
 	}

@@ -7,23 +7,17 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"maps"
 	"net/url"
-	"os"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"slices"
-	"strconv"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
 
+	"badged/cmd/internal/durable"
 	"badged/mifare"
 	"badged/session"
-	"badged/uplink"
 )
 
 // Config is a gateway's config file, checked and with its defaults filled in.
@@ -118,9 +112,6 @@ type Station struct {
 // Panel has the lines of the lights and the buzzer, and the display's bus; each may be "".
 type Panel struct{ Green, Red, Buzzer, Display string }
 
-// spiPattern is a device node of the kernel's spidev: bus and chip select.
-var spiPattern = regexp.MustCompile(`^/dev/spidev[0-9]+\.[0-9]+$`)
-
 // Same tells whether two configs say the same, wherever in their files it stands.
 // What the program fills in does not count.
 func (c Config) Same(d Config) bool {
@@ -129,28 +120,32 @@ func (c Config) Same(d Config) bool {
 }
 
 // Load reads and checks a config file. What is wrong in it comes back as an
-// *Error with every problem found.
+// *Error with every problem found; so does a file that cannot be read, unless that
+// may pass.
 func Load(path string) (Config, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe that nobody writes into keeps nobody waiting
+	doc, err := durable.ReadFile(path)
 	if err != nil {
-		return Config{}, fmt.Errorf("open config: %w", err)
+		return Config{}, unreadable(path, err)
 	}
-	defer f.Close()
-	return Parse(f, path)
+	return parse(doc, path)
 }
 
 // Parse is Load of what r holds. Files that it names are looked for beside path.
 func Parse(r io.Reader, path string) (Config, error) {
-	doc, err := io.ReadAll(io.LimitReader(r, 1<<20))
+	doc, err := durable.ReadAll(r, path)
 	if err != nil {
-		return Config{}, fmt.Errorf("read config: %w", err)
+		return Config{}, unreadable(path, err)
 	}
+	return parse(doc, path)
+}
+
+func parse(doc []byte, path string) (Config, error) {
 	if len(bytes.TrimSpace(doc)) == 0 {
-		return Config{}, &Error{path, []Problem{{0, "file", "empty; is it the right one? The reference config has all keys"}}}
+		return Config{}, wholly(path, nil, "empty; is it the right one? The reference config has all keys")
 	}
 	var raw file
 	if err := toml.NewDecoder(bytes.NewReader(doc)).DisallowUnknownFields().Decode(&raw); err != nil {
-		return Config{}, &Error{path, placed(doc, DecodeProblems(err))}
+		return Config{}, &Error{File: path, Problems: placed(doc, DecodeProblems(err))}
 	}
 	p := &problems{ix: IndexLines(doc)}
 	p.spelling()
@@ -225,97 +220,6 @@ func (b brokerTable) config(p *problems, dir string) Broker {
 	return out
 }
 
-func (r readerTable) config(p *problems, at string) Reader {
-	policy := mifare.DefaultPolicy()
-	policy.Dual, policy.TNP3xxx = r.Dual, r.TNP3xxx
-	if r.Plus != nil {
-		policy.Plus = *r.Plus
-	}
-	out := Reader{
-		Name:     p.id(at+".name", r.Name),
-		SPI:      p.need(at+".spi", r.SPI, `a device, such as "/dev/spidev0.0"`),
-		SpeedMHz: p.within(at+".speed_mhz", r.SpeedMHz, 4, 0.1, 10),
-		Reset:    r.Reset,
-		IRQ:      r.IRQ,
-		GainDB:   r.GainDB,
-		Poll:     r.Poll.or(40 * time.Millisecond),
-		Cards:    policy,
-		Shadow:   r.Shadow.policy(p, at+".shadow", policy),
-	}
-	if r.SPI != "" && !spiPattern.MatchString(r.SPI) {
-		p.add(at+".spi", `%q: want a device, such as "/dev/spidev0.0"`, r.SPI)
-	}
-	if out.GainDB == 0 {
-		out.GainDB = 33
-	}
-	if !slices.Contains([]int{18, 23, 33, 38, 43, 48}, out.GainDB) {
-		p.add(at+".gain_db", "%d dB: the chip has 18, 23, 33, 38, 43 and 48; 33 suits most, 48 saturates", r.GainDB)
-	}
-	if out.Poll < 10*time.Millisecond || out.Poll > time.Second {
-		p.add(at+".poll", "%v: want 10ms to 1s; 40ms is felt as at once", out.Poll)
-	}
-	return out
-}
-
-// policy is the one that is tried out, where the table leaves something open the
-// one in force. It can only be stricter: what would have become of a card that
-// was refused, nobody knows.
-func (s shadowTable) policy(p *problems, at string, inForce mifare.Policy) mifare.Policy {
-	tried := inForce
-	for _, o := range []struct {
-		name    string
-		set, to *bool
-	}{{"dual", s.Dual, &tried.Dual}, {"plus", s.Plus, &tried.Plus}, {"tnp3xxx", s.TNP3xxx, &tried.TNP3xxx}} {
-		if o.set == nil {
-			continue
-		}
-		if *o.set && !*o.to {
-			p.add(at+"."+o.name, "true, and the reader takes none: a shadow counts what stricter settings would refuse; want false")
-		}
-		*o.to = *o.set
-	}
-	return tried
-}
-
-func (s stationTable) config(p *problems, at string, zone *time.Location) Station {
-	kind := session.Service(p.oneOf(at+".kind", s.Kind, "", "laundry", "charging"))
-	m := s.Meter.config(p, at+".meter")
-	sc := session.DefaultStation(kind)
-	sc.ID = p.id(at+".id", s.ID)
-	sc.Reader = s.Reader
-	sc.Private = s.Private
-	sc.Meter = m.Type != "none"
-	sc.MeterPower = m.Type == "modbus-tcp" || m.Type == "modbus-rtu"
-	sc.Plug = s.Plug != ""
-	hours, err := session.ParseHours(s.Hours)
-	if err != nil {
-		p.add(at+".hours", `%v; want such as "Mo-Sa 07:00-21:00"`, err)
-	}
-	sc.Hours = hours
-	s.durations(&sc)
-	sc.IdlePower = p.power(at+".idle_power_w", s.IdlePower, sc.IdlePower)
-	sc.StandbyPower = p.power(at+".standby_w", s.StandbyPower, sc.StandbyPower)
-	return Station{
-		StationConfig: sc, Serial: s.Serial, Meter: m,
-		Relay:          p.need(at+".relay", s.Relay, `the name of a line, such as "GPIO17"`),
-		RelayActiveLow: p.oneOf(at+".relay_active", s.RelayActive, "high", "high", "low") == "low",
-		Plug:           s.Plug, Select: s.Select,
-	}
-}
-
-func (s stationTable) durations(sc *session.StationConfig) {
-	for _, d := range []struct {
-		from duration
-		to   *time.Duration
-	}{
-		{s.StartTimeout, &sc.StartTimeout}, {s.DelayMax, &sc.DelayMax}, {s.IdleFor, &sc.IdleFor},
-		{s.EarliestEnd, &sc.EarliestEnd}, {s.MaxDuration, &sc.MaxDuration}, {s.DoorRelease, &sc.DoorRelease},
-		{s.RunTime, &sc.RunTime}, {s.ResumeWithin, &sc.ResumeWithin}, {s.ResumeWait, &sc.ResumeWait},
-	} {
-		*d.to = d.from.or(*d.to)
-	}
-}
-
 // folder is where the files are that a config at path names: beside it, and where
 // it is a link, as provisioning makes it, beside the file itself.
 func folder(path string) (string, error) {
@@ -331,90 +235,4 @@ func beside(dir, name string) string {
 		return name
 	}
 	return filepath.Join(dir, name)
-}
-
-func (p *problems) need(key, value, want string) string {
-	if value == "" {
-		p.add(key, "missing; want %s", want)
-	}
-	return value
-}
-
-func (p *problems) id(key, value string) string {
-	if uplink.CheckID(value) != nil {
-		p.add(key, "%q: want 1 to 64 of a-z, 0-9 and -", value)
-	}
-	return value
-}
-
-// head reads the form EPOCH.VERSION, which list show prints.
-func (p *problems) head(key, value string) (h Head) {
-	if value == "" {
-		return h
-	}
-	epoch, version, _ := strings.Cut(value, ".")
-	var err, err2 error
-	h.Epoch, err = strconv.ParseUint(epoch, 10, 63)
-	h.Version, err2 = strconv.ParseUint(version, 10, 63)
-	if err != nil || err2 != nil || h.Epoch == 0 || h.Version == 0 {
-		p.add(key, `%q: want epoch and version of the list's head, such as "1.118", as badgectl list show prints them`, value)
-	}
-	return h
-}
-
-// longer refuses a duration below the least that makes sense.
-func (p *problems) longer(key string, d, least time.Duration) time.Duration {
-	if d < least {
-		p.add(key, "%v: want at least %v", d, least)
-	}
-	return d
-}
-
-// spelling refuses keys that the TOML library takes in spite of their capitals.
-func (p *problems) spelling() {
-	for _, key := range slices.Sorted(maps.Keys(p.ix)) {
-		if lower := strings.ToLower(key); lower != key {
-			p.add(key, "unknown key; want %s", lower)
-		}
-	}
-}
-
-func (p *problems) oneOf(key, value, def string, allowed ...string) string {
-	if value == "" {
-		value = def
-	}
-	if !slices.Contains(allowed, value) {
-		p.add(key, "%q: want one of %q", value, allowed)
-	}
-	return value
-}
-
-// within is value, or def where the file has none. NaN is within nothing.
-func (p *problems) within(key string, value, def, low, high float64) float64 {
-	if _, given := p.ix[key]; !given {
-		return def
-	}
-	if !(value >= low && value <= high) {
-		p.add(key, "%v: want %v to %v", value, low, high)
-	}
-	return value
-}
-
-func (p *problems) power(key string, value *float64, def float64) float64 {
-	if value == nil {
-		return def
-	}
-	return p.within(key, *value, 0, 0, 100_000)
-}
-
-func (p *problems) zone(key, name string) *time.Location {
-	if name == "" {
-		name = "UTC"
-	}
-	zone, err := time.LoadLocation(name)
-	if err != nil {
-		p.add(key, `%q: want a name of the IANA time zone database, such as "Europe/Zurich"`, name)
-		return time.UTC
-	}
-	return zone
 }

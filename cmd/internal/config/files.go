@@ -1,12 +1,12 @@
 package config
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
+
+	"badged/cmd/internal/durable"
 )
 
 // File is a file that a config names.
@@ -14,20 +14,21 @@ type File struct {
 	Key    string // that names it: broker.ca
 	Path   string
 	Secret bool // only the gateway may read it
+	vital  bool // without it the gateway does not start
 	check  func(path string) error
 }
 
 // files are those that a config can name.
 func (c Config) files() []File {
 	return []File{
-		{"list.keys", c.List.Keys, false, keys("list keys")},
-		{"list.root_keys", c.List.Roots, false, c.rootsApart},
-		{"commands.keys", c.CommandKeys, false, keys("command keys")},
-		{"broker.ca", c.Broker.CA, false, usableCA},
-		{"broker.cert", c.Broker.Cert, false, c.Broker.pair},
-		{"broker.key", c.Broker.Key, true, nil},
-		{"broker.password_file", c.Broker.PasswordFile, true, nil},
-		{"gateway.site_key", c.SiteKey, true, siteKey},
+		{"list.keys", c.List.Keys, false, true, keys("list keys")},
+		{"list.root_keys", c.List.Roots, false, true, keys("root keys")},
+		{"commands.keys", c.CommandKeys, false, true, keys("command keys")},
+		{"broker.ca", c.Broker.CA, false, false, usableCA},
+		{"broker.cert", c.Broker.Cert, false, false, c.Broker.pair},
+		{"broker.key", c.Broker.Key, true, false, nil},
+		{"broker.password_file", c.Broker.PasswordFile, true, false, password},
+		{"gateway.site_key", c.SiteKey, true, true, siteKey},
 	}
 }
 
@@ -39,6 +40,29 @@ func (c Config) Files() []File {
 // NamesFile tells whether a key's value is the name of a file.
 func NamesFile(key string) bool {
 	return slices.ContainsFunc(Config{}.files(), func(f File) bool { return f.Key == key })
+}
+
+// Startable looks at the files that a gateway cannot start without: those of keys.
+// What is wrong with them comes back as an *Error, unless it may pass. The broker's
+// are not among them: without a network the gateway serves its residents too.
+func (c Config) Startable() error {
+	p := &problems{ix: c.lines}
+	var passing error
+	for _, f := range c.Files() {
+		if !f.vital {
+			continue
+		}
+		switch err := f.check(f.Path); {
+		case durable.Lasting(err):
+			p.add(f.Key, "%v", err)
+		case err != nil:
+			passing = errors.Join(passing, c.Problem(f.Key, "%v", err).in(c.File))
+		}
+	}
+	if err := p.err(c.File); err != nil {
+		return err
+	}
+	return passing
 }
 
 // Check looks at the files that c names. What is wrong comes back as an *Error;
@@ -57,6 +81,9 @@ func (c Config) Check() (notes []string, err error) {
 			p.add(f.Key, "%v", err)
 		}
 	}
+	if err := c.rootsApart(); err != nil {
+		p.add("list.root_keys", "%v", err)
+	}
 	if c.SiteKey == "" && !c.PlainUID {
 		notes = append(notes, "no gateway.site_key: records tell badges apart, but the backend cannot resolve their UIDs, only their accounts")
 	}
@@ -68,19 +95,6 @@ func (c Config) Check() (notes []string, err error) {
 	}
 	notes = append(notes, c.othersCert()...)
 	return append(notes, c.closedAtBoot()...), p.err(c.File)
-}
-
-// othersCert notes a certificate of another name than the gateway's: brokers take
-// the name for the user's, and refuse it its topics without a word.
-func (c Config) othersCert() []string {
-	pair, err := tls.LoadX509KeyPair(c.Broker.Cert, c.Broker.Key)
-	if err != nil { // that is said elsewhere, or there is none
-		return nil
-	}
-	if cn := pair.Leaf.Subject.CommonName; cn != c.ID {
-		return []string{fmt.Sprintf("broker.cert is of %q, not of %q: is it another gateway's? A broker that goes by it lets this one do what that one may", cn, c.ID)}
-	}
-	return nil
 }
 
 // closedAtBoot notes the relays that close before any program runs: until then a
@@ -98,6 +112,15 @@ func (c Config) closedAtBoot() (notes []string) {
 	return notes
 }
 
+// secret refuses files that others can read.
+func secret(path string) error {
+	info, err := os.Stat(path)
+	if err == nil && info.Mode().Perm()&0o077 != 0 {
+		err = fmt.Errorf("%s can be read by others: chmod 600 it", path)
+	}
+	return err
+}
+
 func keys(what string) func(path string) error {
 	return func(path string) error {
 		_, err := LoadKeys(what, path)
@@ -107,28 +130,5 @@ func keys(what string) func(path string) error {
 
 func siteKey(path string) error {
 	_, err := ReadSiteKey(path)
-	return err
-}
-
-// pair wants certificate and key to belong together.
-func (b Broker) pair(cert string) error {
-	_, err := tls.LoadX509KeyPair(cert, b.Key)
-	return err
-}
-
-func usableCA(path string) error {
-	b, err := os.ReadFile(path)
-	if err == nil && !x509.NewCertPool().AppendCertsFromPEM(b) {
-		err = fmt.Errorf("%s: no PEM certificate in it", path)
-	}
-	return err
-}
-
-// secret refuses files that others can read.
-func secret(path string) error {
-	info, err := os.Stat(path)
-	if err == nil && info.Mode().Perm()&0o077 != 0 {
-		err = fmt.Errorf("%s can be read by others: chmod 600 it", path)
-	}
 	return err
 }

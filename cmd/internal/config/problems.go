@@ -3,12 +3,15 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"regexp"
 	"sort"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"badged/cmd/internal/durable"
 )
 
 // Problem is one thing that is wrong in a config file.
@@ -18,23 +21,67 @@ type Problem struct {
 	Text string // what is wrong and what would be right
 }
 
-// Error is every problem found in one config file.
+// Error is every problem found in one config file, all of which stay until
+// somebody mends them.
 type Error struct {
 	File     string
 	Problems []Problem
+	cause    error // why the file itself cannot be read, else nil
 }
+
+// Unwrap is why the file itself cannot be read, nil if it can.
+func (e *Error) Unwrap() error { return e.cause }
 
 // Error has one line a problem: file, line, key, what would be right.
 func (e *Error) Error() string {
 	lines := make([]string, len(e.Problems))
 	for i, p := range e.Problems {
-		at := e.File
-		if p.Line > 0 {
-			at = fmt.Sprintf("%s:%d", e.File, p.Line)
-		}
-		lines[i] = fmt.Sprintf("%s: %s: %s", at, p.Key, p.Text)
+		lines[i] = p.in(e.File).Error()
 	}
 	return strings.Join(lines, "\n")
+}
+
+// in is the problem as an error, in a line of its own.
+func (p Problem) in(file string) error {
+	if p.Line > 0 {
+		file = fmt.Sprintf("%s:%d", file, p.Line)
+	}
+	return fmt.Errorf("%s: %s: %s", file, p.Key, p.Text)
+}
+
+// wholly is an error of the file as a whole.
+func wholly(path string, cause error, text string) error {
+	return &Error{path, []Problem{{0, "file", text}}, cause}
+}
+
+// unreadable says in words why a file cannot be read, and what to do about it.
+func unreadable(path string, err error) error {
+	switch {
+	case !durable.Lasting(err):
+		return fmt.Errorf("read config: %w", err)
+	case errors.Is(err, fs.ErrNotExist):
+		return wholly(path, err, "there is no such file; name the one that is there. A board gets its own from a provisioning file: badgectl provision apply --help")
+	case errors.Is(err, durable.ErrLarge):
+		return wholly(path, err, durable.ErrLarge.Error())
+	}
+	return wholly(path, err, reason(err)+"; "+readable(err))
+}
+
+// reason is an error without the name of the file, which stands before it already.
+func reason(err error) string {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		err = p.Err
+	}
+	return err.Error()
+}
+
+// readable is what to do about a file that is there and cannot be read.
+func readable(err error) string {
+	if errors.Is(err, fs.ErrPermission) {
+		return "the user that runs this must be able to read it and to enter its folder: on a board chgrp badged, chmod 640 the file and 750 the folder"
+	}
+	return "want the file itself there, not a folder or a device"
 }
 
 // DecodeProblems turns the TOML library's errors into ours.
@@ -183,5 +230,5 @@ func (p *problems) err(file string) error {
 		return nil
 	}
 	sort.SliceStable(p.list, func(i, j int) bool { return p.list[i].Line < p.list[j].Line })
-	return &Error{file, p.list}
+	return &Error{File: file, Problems: p.list}
 }

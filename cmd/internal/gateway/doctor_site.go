@@ -2,9 +2,6 @@ package gateway
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -38,7 +35,7 @@ func ConfigChecks(err error) []control.Check {
 	const mend = "mend it before the next start: badged would not start with it"
 	var bad *config.Error
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && !errors.As(err, &bad):
+	case errors.Is(err, fs.ErrNotExist): // the config itself
 		return []control.Check{control.Failed(err, "this board is no gateway yet: put badged-provision.toml on its boot partition and restart it, or see badgectl provision apply --help").Named("config")}
 	case !errors.As(err, &bad):
 		return []control.Check{control.Failed(err, mend).Named("config")}
@@ -87,7 +84,7 @@ func checkLogin(c config.Config, now time.Time) control.Check {
 	case c.Broker.Cert == "":
 		return control.Fine("none of its own: it logs in with user and password")
 	}
-	if _, err := tls.LoadX509KeyPair(c.Broker.Cert, c.Broker.Key); err != nil {
+	if _, err := c.Broker.Pair(); err != nil {
 		return control.Failed(err, "certificate and key must be a pair: provision the gateway again")
 	}
 	return checkDates(c.Broker.Cert, now)
@@ -95,7 +92,7 @@ func checkLogin(c config.Config, now time.Time) control.Check {
 
 // checkDates judges the certificate in a PEM file that ends first.
 func checkDates(path string, now time.Time) control.Check {
-	certs, err := readCertificates(path)
+	certs, err := config.ReadCertificates(path)
 	if err != nil {
 		return control.Failed(err, "put the PEM file there that the broker's operator gave")
 	}
@@ -118,31 +115,6 @@ func checkDates(path string, now time.Time) control.Check {
 		check = control.Warn(renew, "%s ends on %s, in %d days", who, first.NotAfter.Format(time.DateOnly), left/(24*time.Hour))
 	}
 	return check
-}
-
-func readCertificates(path string) (certs []*x509.Certificate, err error) {
-	rest, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		c, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		certs = append(certs, c)
-	}
-	if len(certs) == 0 {
-		return nil, fmt.Errorf("%s: no PEM certificate in it", path)
-	}
-	return certs, nil
 }
 
 // Room on the disk of the databases that is little, and too little: see the

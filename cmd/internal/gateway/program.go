@@ -9,11 +9,21 @@ import (
 	"badged/cmd/internal/config"
 )
 
-// ExitConfig is the exit code for a config that is wrong: restarting the daemon
-// cannot help (EX_CONFIG of sysexits.h).
+// ExitConfig is the exit code for a config that is wrong, or cannot be had: starting
+// the daemon again cannot help (EX_CONFIG of sysexits.h).
 const ExitConfig = 78
 
-// ExitCode is how a program ends that config.Load or Run gave err.
+// Load reads the config of a gateway that is to start, and looks at the files that
+// it cannot start without.
+func Load(path string) (config.Config, error) {
+	c, err := config.Load(path)
+	if err != nil {
+		return c, err
+	}
+	return c, c.Startable()
+}
+
+// ExitCode is how a program ends that Load or Run gave err.
 func ExitCode(err error) int {
 	var bad *config.Error
 	if errors.As(err, &bad) {

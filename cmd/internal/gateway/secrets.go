@@ -8,10 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"badged/cmd/internal/config"
+	"badged/cmd/internal/durable"
 	"badged/session"
 )
 
@@ -46,28 +46,18 @@ func (g *gateway) siteKey() ([]byte, error) {
 		path = filepath.Join(g.cfg.State, "site.key")
 	}
 	key, err := config.ReadSiteKey(path)
-	if own && errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case own && errors.Is(err, fs.ErrNotExist):
 		g.log.Warn("no site key in the config: the backend cannot resolve the UIDs in records, only their accounts", "made", path)
-		return makeSiteKey(path)
+	case own && (errors.Is(err, config.ErrSiteKey) || errors.Is(err, durable.ErrLarge)):
+		// Nobody else has it: without a new one the gateway would never start again.
+		g.log.Error("own site key damaged: badges have other names in records from now on", "made", path, "err", err)
+	default:
+		return key, err
 	}
-	return key, err
-}
-
-// makeSiteKey writes a new key whole or not at all: half a key would be a
-// gateway that never starts again.
-func makeSiteKey(path string) ([]byte, error) {
-	key := make([]byte, config.SiteKeyBytes)
-	rand.Read(key)                                             // never fails: crypto/rand
-	f, err := os.CreateTemp(filepath.Dir(path), ".site.key-*") // mode 0600
-	if err != nil {
-		return nil, err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.WriteString(hex.EncodeToString(key) + "\n")
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return nil, err
-	}
-	return key, os.Rename(f.Name(), path)
+	key = make([]byte, config.SiteKeyBytes)
+	rand.Read(key) // never fails: crypto/rand
+	return key, durable.WriteFile(path, []byte(hex.EncodeToString(key)+"\n"), 0o600)
 }
 
 // newTransactionID is random: two gateways, or one that lost its files, never
