@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"badged/cmd/internal/control"
+	"badged/cmd/internal/durable"
 	"badged/session"
 )
 
@@ -76,7 +77,7 @@ func (c *doctorCmd) parts(e *env, checks []control.Check) []part {
 			return indented(records, err)
 		}},
 		{"badged.toml", func(context.Context) []byte {
-			b, err := os.ReadFile(c.Config)
+			b, err := durable.ReadFile(c.Config)
 			if err != nil {
 				return []byte(err.Error())
 			}

@@ -70,9 +70,9 @@ func (c *provisionMakeCmd) Run(e *env) error {
 			return err
 		}
 		fmt.Fprintf(e.out, "%s  %s\n", g.ID, path)
-		for _, n := range g.Notes {
-			fmt.Fprintf(e.err, "note: %s: %s\n", g.ID, n)
-		}
+	}
+	for _, n := range provision.Notes(made) {
+		fmt.Fprintf(e.err, "note: %s\n", n)
 	}
 	fmt.Fprintf(e.err, "%d made. They have secrets in them: each goes onto the boot partition of its board, and nowhere else.\n", len(made))
 	return nil
@@ -86,7 +86,7 @@ func (c *provisionMakeCmd) orders(in io.Reader) ([]provision.Order, error) {
 			return nil, errors.New("which gateway is it? Two with the template's id would be one\nhint: --set gateway.id=ID, or --csv for many")
 		}
 		if c.Password != "" {
-			b, err := os.ReadFile(c.Password)
+			b, err := durable.ReadFile(c.Password)
 			if err != nil {
 				return nil, err
 			}
@@ -145,7 +145,7 @@ func (c *provisionMakeCmd) write(e *env, g provision.Made) (path string, err err
 // keepCert gives the certificate that an earlier run made another name: a board may
 // have it, and only with it can it be revoked.
 func keepCert(e *env, path string) error {
-	b, err := os.ReadFile(path)
+	b, err := durable.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -170,7 +170,7 @@ func (c *provisionCheckCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	notes, err := provision.Check(doc, name)
+	notes, err := provision.Check(doc, name, time.Now())
 	for _, n := range notes {
 		fmt.Fprintln(e.out, "note:", n)
 	}
@@ -182,17 +182,12 @@ func (c *provisionCheckCmd) Run(e *env) error {
 }
 
 func readProvision(path string, in io.Reader) (doc []byte, name string, err error) {
-	name = provision.FileName
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, path, err
-		}
-		defer f.Close()
-		in, name = f, path
+	if path == "-" {
+		doc, err = durable.ReadAll(in, "standard input")
+		return doc, provision.FileName, err
 	}
-	doc, err = io.ReadAll(io.LimitReader(in, provision.MaxFile+1))
-	return doc, name, err
+	doc, err = durable.ReadFile(path)
+	return doc, path, err
 }
 
 type provisionApplyCmd struct {

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"badged/cmd/internal/durable"
 )
 
 // Files that Keygen, CommandKeygen and RootKeygen write.
@@ -96,7 +98,7 @@ func ReadKeys(path string) (jose.JSONWebKeySet, error) {
 }
 
 func readJSON(path string, v any) error {
-	b, err := os.ReadFile(path)
+	b, err := durable.ReadFile(path)
 	if err != nil {
 		return err
 	}

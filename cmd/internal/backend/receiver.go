@@ -81,7 +81,7 @@ func OpenReceiver(dir string, o ReceiverOpts) (*Receiver, error) {
 // the receiver is away.
 func clientID(dir string) (string, error) {
 	path := filepath.Join(dir, "client-id")
-	b, err := os.ReadFile(path)
+	b, err := durable.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		b = []byte("badgectl-events-" + rand.Text()[:8])
 		err = durable.WriteFile(path, b, 0o600)

@@ -100,7 +100,7 @@ func (s *store) prefix() string { return strings.TrimSuffix(s.topics.Everything(
 var pieceName = regexp.MustCompile(`^[0-9]+-((?:delta|snapshot)-.*)$`)
 
 func (s *store) piece(topic string) ([]byte, error) {
-	b, err := os.ReadFile(s.path(s.name(s.saved.Head.Epoch, topic)))
+	b, err := durable.ReadFile(s.path(s.name(s.saved.Head.Epoch, topic)))
 	if err != nil {
 		return nil, fmt.Errorf("read store: %w (without its pieces a list must be pushed in a new epoch)", err)
 	}
@@ -124,7 +124,7 @@ func (s *store) commit(v saved) error {
 
 // keys is the key set that was signed last, as its message; nil if there is none.
 func (s *store) keys() ([]byte, error) {
-	b, err := os.ReadFile(s.path("keys"))
+	b, err := durable.ReadFile(s.path("keys"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

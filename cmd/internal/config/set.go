@@ -71,9 +71,9 @@ func find(doc []byte, key string) (at unstable.Range, ok bool) {
 
 var indexed = regexp.MustCompile(`^([^\[\]]+)\[[0-9]+\]$`)
 
-// literal writes value as the type of key wants it.
-func literal(key, value string) (string, error) {
-	t := reflect.TypeFor[file]()
+// typeOf is the type of a key's value in the file.
+func typeOf(key string) (t reflect.Type, ok bool) {
+	t = reflect.TypeFor[file]()
 	for part := range strings.SplitSeq(key, ".") {
 		many := indexed.FindStringSubmatch(part)
 		if many != nil {
@@ -81,22 +81,88 @@ func literal(key, value string) (string, error) {
 		}
 		f, ok := fieldOf(t, part)
 		if !ok || (f.Kind() == reflect.Slice) != (many != nil) {
-			return "", fmt.Errorf("%s: no such key; see the reference config for the ones there are", key)
+			return nil, false
 		}
 		if t = f; many != nil {
 			t = f.Elem()
 		}
 	}
+	return t, true
+}
+
+// IsKey tells whether a config file may have a value under the key.
+func IsKey(key string) bool {
+	t, ok := typeOf(key)
+	return ok && (t.Kind() != reflect.Struct || t == reflect.TypeFor[duration]())
+}
+
+// Alike lists keys that somebody may mean who writes word: those of that name in
+// some table, and those that differ in dots and brackets alone.
+func Alike(word string) (out []string) {
+	letters := func(s string) string {
+		return strings.Map(func(r rune) rune {
+			if r < 'a' || r > 'z' {
+				return -1
+			}
+			return r
+		}, strings.ToLower(s))
+	}
+	var walk func(t reflect.Type, at string)
+	walk = func(t reflect.Type, at string) {
+		for f := range t.Fields() {
+			name, kind := f.Tag.Get("toml"), f.Type
+			if kind.Kind() == reflect.Slice {
+				name, kind = name+"[0]", kind.Elem()
+			}
+			if at != "" {
+				name = at + "." + name
+			}
+			switch last := name[strings.LastIndexByte(name, '.')+1:]; {
+			case kind.Kind() == reflect.Struct && kind != reflect.TypeFor[duration]():
+				walk(kind, name)
+			case letters(word) == letters(last), letters(word) == letters(name):
+				out = append(out, name)
+			}
+		}
+	}
+	if letters(word) != "" {
+		walk(reflect.TypeFor[file](), "")
+	}
+	return out
+}
+
+// truths are the words of spreadsheets in the languages of the panel, which write
+// their own for a true that somebody has typed.
+var truths = map[string]bool{
+	"true": true, "1": true, "wahr": true, "vrai": true, "vero": true,
+	"false": false, "0": false, "falsch": false, "faux": false, "falso": false,
+}
+
+// ReadBool reads a truth as people and spreadsheets write it.
+func ReadBool(s string) (bool, error) {
+	b, ok := truths[strings.ToLower(s)]
+	if !ok {
+		return false, fmt.Errorf("%q: want true or false", s)
+	}
+	return b, nil
+}
+
+// literal writes value as the type of key wants it.
+func literal(key, value string) (string, error) {
+	t, ok := typeOf(key)
+	if !ok {
+		return "", fmt.Errorf("%s: no such key; see the reference config for the ones there are", key)
+	}
 	switch t.Kind() {
 	case reflect.Bool:
-		b, err := strconv.ParseBool(value)
+		b, err := ReadBool(value)
 		if err != nil {
-			return "", fmt.Errorf("%s: %q: want true or false", key, value)
+			return "", fmt.Errorf("%s: %w", key, err)
 		}
 		return strconv.FormatBool(b), nil
 	case reflect.Int, reflect.Float64:
 		if _, err := strconv.ParseFloat(value, 64); err != nil {
-			return "", fmt.Errorf("%s: %q: want a number", key, value)
+			return "", fmt.Errorf("%s: %q: want a number, with a point and not a comma in it if it is no whole one", key, value)
 		}
 		return value, nil
 	case reflect.String:

@@ -95,7 +95,7 @@ func (b *Board) mayTake(f *File, cur current, replace bool) error {
 	switch {
 	case b.serial == "" || replace:
 		return nil
-	case f.Board != "" && f.Board != b.serial:
+	case f.Board != "" && !strings.EqualFold(f.Board, b.serial):
 		return f.err([]config.Problem{f.problem("provision.board",
 			"the file is for board %s, or has been used there; this is board %s. Two boards must not be one gateway. If the other one is out of service for good, have the file made anew with --replaces, for this board or for any", f.Board, b.serial)})
 	case f.Replaces:

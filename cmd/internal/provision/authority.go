@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -14,6 +13,8 @@ import (
 	"math/big"
 	"os"
 	"time"
+
+	"badged/cmd/internal/config"
 )
 
 // Authority signs the certificates that gateways log in with.
@@ -35,7 +36,7 @@ func ReadAuthority(certFile, keyFile string, valid time.Duration) (*Authority, e
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("authority's key: others can read %s (chmod 600 it)", keyFile)
 	}
-	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+	pair, err := config.ReadPair(certFile, keyFile)
 	if err != nil {
 		return nil, fmt.Errorf("authority: %w", err)
 	}

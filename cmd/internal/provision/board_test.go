@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"encoding/binary"
 	"errors"
 	"io/fs"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"unicode/utf16"
 
 	"badged/cmd/internal/backend"
 	"badged/cmd/internal/config"
@@ -87,17 +89,13 @@ func wrongFiles(t *testing.T, m Maker) []struct{ what, doc string } {
 	_, otherKey := newAuthority(t)
 	key := good[strings.Index(good, "-----BEGIN PRIVATE"):]
 	key = key[:strings.Index(key, "'''")]
-	utf16 := "\xff\xfe"
-	for _, c := range good {
-		utf16 += string(rune(c)) + "\x00"
-	}
 	return []struct{ what, doc string }{
 		{"a typing error", change(`billing = "managed"`, `biling = "managed"`)},
 		{"two at once", strings.Replace(change(`id = "gw-7"`, `id = "GW 7"`), `relay = "GPIO17"`, `relay = "GPIO5"`, 1)},
 		{"a quotation mark lost", change(`site = "via-roma-12"`, `site = "via-roma-12`)},
 		{"half of it copied", good[:len(good)-700]},
 		{"a quarter of it copied", good[:300]},
-		{"saved as UTF-16", utf16},
+		{"saved in Latin-1", change("# the laundry of via Roma", "# la laverie de l'\xe9cole")},
 		{"empty", ""},
 		{"a plain badged.toml", good[:strings.Index(good, "\n# From here on")]},
 		{"a file that is not in it", change(`"ca.pem" = '''`, `"ca2.pem" = '''`)},
@@ -167,13 +165,24 @@ func refused(t *testing.T, root, doc string) string {
 
 func TestEditorsAndWindowsAreForgiven(t *testing.T) {
 	m := newSite(t)
-	doc := "\ufeff" + strings.ReplaceAll(m.file(t), "\n", "\r\n")
-	root := newRoot(t, "1")
-	r := provisioned(t, root, doc)
-	b, err := os.ReadFile(filepath.Join(root, "etc/badged", filepath.Dir(r.State.Config), "site.key"))
-	if err != nil || strings.Contains(string(b), "\r") {
-		t.Errorf("got %q, %v, want it without CR", b, err)
+	doc := "\ufeff" + strings.ReplaceAll(strings.Replace(m.file(t), "# the", "# l'été 🧺, the", 1), "\n", "\r\n")
+	for as, doc := range map[string]string{"UTF-8": doc, "UTF-16": utf16In(binary.LittleEndian, doc), "UTF-16 of old Macs": utf16In(binary.BigEndian, doc)} {
+		root := newRoot(t, "1")
+		r := provisioned(t, root, doc)
+		b, err := os.ReadFile(filepath.Join(root, "etc/badged", filepath.Dir(r.State.Config), "site.key"))
+		if err != nil || strings.ContainsAny(string(b), "\r\x00") || !strings.HasPrefix(inForce(t, root), "# l'été 🧺, the laundry") {
+			t.Errorf("%s: got %q, %v, want it as it was made, without CR", as, b, err)
+		}
 	}
+}
+
+// utf16In is what Notepad saves as Unicode.
+func utf16In(order binary.AppendByteOrder, text string) string {
+	var b []byte
+	for _, u := range utf16.Encode([]rune(text)) {
+		b = order.AppendUint16(b, u)
+	}
+	return string(b)
 }
 
 func TestFilesUnderAnotherName(t *testing.T) {

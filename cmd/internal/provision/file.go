@@ -10,15 +10,12 @@ import (
 	"sort"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/pelletier/go-toml/v2"
 
 	"badged/cmd/internal/config"
+	"badged/cmd/internal/durable"
 )
-
-// MaxFile bounds a provisioning file; a real one has some ten kilobytes.
-const MaxFile = 1 << 20
 
 // format is the only one there is.
 const format = 1
@@ -50,14 +47,13 @@ type Table struct {
 // wrong comes back as a *config.Error.
 func Parse(doc []byte, name string) (*File, error) {
 	wrong := func(p ...config.Problem) error { return &config.Error{File: name, Problems: p} }
-	if len(doc) > MaxFile {
+	if len(doc) > durable.MaxFile {
 		return nil, wrong(config.Problem{Key: "file", Text: "larger than 1 MiB; want the file as badgectl provision made it"})
 	}
-	doc = bytes.TrimPrefix(doc, []byte("\ufeff")) // Notepad
-	if !utf8.Valid(doc) || bytes.IndexByte(doc, 0) >= 0 {
+	doc, ok := plainText(doc)
+	if !ok {
 		return nil, wrong(config.Problem{Key: "file", Text: "not plain text in UTF-8; copy the file again as it is, without opening and saving it"})
 	}
-	doc = bytes.ReplaceAll(doc, []byte("\r\n"), []byte("\n"))
 	if len(bytes.TrimSpace(doc)) == 0 {
 		return nil, wrong(config.Problem{Key: "file", Text: "empty; copy it again, and wait until the copy is done before the card comes out"})
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"badged/cmd/internal/config"
+	"badged/cmd/internal/durable"
 )
 
 // Maker makes provisioning files from what the gateways of a site have in common.
@@ -59,31 +60,27 @@ const (
 
 // Make makes all files or none: every problem of every order comes back.
 func (m Maker) Make(orders []Order) ([]Made, error) {
+	template, err := m.template()
+	if err != nil {
+		return nil, err
+	}
 	var all []Made
-	var wrong error
+	var wrong gathered
 	seen := map[string]string{}
 	for _, o := range orders {
-		made, err := m.make(o)
+		made, err := m.make(template, o)
 		if err == nil {
 			err = made.unlike(seen, o.From)
 		}
 		if err != nil {
-			wrong = errors.Join(wrong, said(o.From, err))
+			wrong.add(o.From, strings.Split(plain(err.Error()), "\n")...)
 		}
 		all = append(all, made)
 	}
-	if wrong != nil {
-		return nil, wrong
+	if lines := wrong.lines(0); lines != nil {
+		return nil, errors.New(strings.Join(lines, "\n"))
 	}
 	return all, nil
-}
-
-// said puts where an order stands before every line of what is wrong with it.
-func said(from string, err error) error {
-	if from == "" {
-		return err
-	}
-	return errors.New(from + ": " + strings.ReplaceAll(plain(err.Error()), "\n", "\n"+from+": "))
 }
 
 func once(seen map[string]string, what, from string) error {
@@ -119,12 +116,45 @@ func (d *draft) set(key, value string) (err error) {
 	return err
 }
 
-func (m Maker) make(o Order) (made Made, err error) {
-	doc, err := os.ReadFile(m.Template)
+// template reads what all gateways have in common. What no order can mend, an unknown
+// key or a value of another kind, is told of it alone.
+func (m Maker) template() ([]byte, error) {
+	b, err := durable.ReadFile(m.Template)
 	if err != nil {
-		return made, fmt.Errorf("template: %w", err)
+		return nil, fmt.Errorf("template: %w", err)
 	}
-	d := &draft{doc: bytes.ReplaceAll(doc, []byte("\r\n"), []byte("\n")), files: map[string][]byte{}}
+	doc, ok := plainText(b)
+	if !ok {
+		return nil, fmt.Errorf("template: %s is not plain text in UTF-8; save it as that", m.Template)
+	}
+	if c, err := config.Parse(bytes.NewReader(doc), m.Template); c.Broker.URL == nil {
+		return nil, fmt.Errorf("template: %w", err)
+	}
+	return doc, nil
+}
+
+// wrong is what is wrong with the template and an order's values over it: a value of
+// the order's is none of the template's, and has moved the lines below it.
+func (m Maker) wrong(template []byte, o Order, err error) error {
+	var bad *config.Error
+	if !errors.As(err, &bad) {
+		return err
+	}
+	lines := config.IndexLines(template)
+	var all []error
+	for _, p := range bad.Problems {
+		if _, own := o.Values[p.Key]; own {
+			all = append(all, fmt.Errorf("%s: %s", p.Key, p.Text))
+			continue
+		}
+		p.Line = lines.Line(p.Key)
+		all = append(all, &config.Error{File: m.Template, Problems: []config.Problem{p}})
+	}
+	return errors.Join(all...)
+}
+
+func (m Maker) make(template []byte, o Order) (made Made, err error) {
+	d := &draft{doc: template, files: map[string][]byte{}}
 	for _, key := range slices.Sorted(maps.Keys(o.Values)) {
 		if err := d.set(key, o.file(key)); err != nil {
 			return made, err
@@ -135,7 +165,7 @@ func (m Maker) make(o Order) (made Made, err error) {
 	}
 	c, err := config.Parse(bytes.NewReader(d.doc), m.Template)
 	if err != nil {
-		return made, fmt.Errorf("template with the values of this gateway:\n%w", err)
+		return made, m.wrong(template, o, err)
 	}
 	if m.Head != nil && c.List.Head == (config.Head{}) {
 		head, err := m.Head(c.List.Name)
@@ -151,11 +181,14 @@ func (m Maker) make(o Order) (made Made, err error) {
 	}
 	made.ID, made.site, made.Doc = c.ID, c.Site, d.compose(o, m.Now)
 	made.key = string(d.files[filepath.Base(c.Broker.Key)])
-	for _, s := range c.Stations {
+	made.Notes, err = Check(made.Doc, FileName, m.Now)
+	for i, s := range c.Stations {
 		made.posts = append(made.posts, s.ID)
+		for n := range made.Notes { // one note for all gateways, whatever their stations are called
+			made.Notes[n] = strings.ReplaceAll(made.Notes[n], "station "+s.ID+":", fmt.Sprintf("station[%d]:", i))
+		}
 	}
-	made.Notes, err = Check(made.Doc, FileName)
-	return made, err
+	return made, m.wrong(template, o, err)
 }
 
 // file is a value; one that names a file of the order's own says where it is.
@@ -207,12 +240,17 @@ func (d *draft) collect(c config.Config) error {
 			continue
 		}
 		from[name] = n.Path
-		b, err := os.ReadFile(n.Path)
+		b, err := durable.ReadFile(n.Path)
 		if err != nil {
 			wrong = errors.Join(wrong, fmt.Errorf("%s: %w", n.Key, err))
 			continue
 		}
-		d.files[name] = b
+		text, ok := plainText(b)
+		if !ok {
+			wrong = errors.Join(wrong, fmt.Errorf("%s: %s is not plain text; want PEM for certificates and keys, as openssl x509 -inform der -in F -out F.pem makes it", n.Key, n.Path))
+			continue
+		}
+		d.files[name] = text
 		if err := d.set(n.Key, name); err != nil {
 			wrong = errors.Join(wrong, err)
 		}
@@ -246,8 +284,9 @@ func tomlText(s string) string {
 	return "'''\n" + s + "'''"
 }
 
-// Check checks a provisioning file as a board does, files and all.
-func Check(doc []byte, name string) (notes []string, err error) {
+// Check checks a provisioning file as a board does, files and all, and that its
+// certificates are good for something now: an office has a clock.
+func Check(doc []byte, name string, now time.Time) (notes []string, err error) {
 	f, err := Parse(doc, name)
 	if err != nil {
 		return nil, err
@@ -257,6 +296,9 @@ func Check(doc []byte, name string) (notes []string, err error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	_, notes, err = f.stage(disk{}, dir, owners{})
-	return notes, err
+	c, notes, err := f.stage(disk{}, dir, owners{})
+	if err != nil {
+		return notes, err
+	}
+	return notes, f.err(c.Ended(now))
 }

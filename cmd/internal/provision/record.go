@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -99,7 +98,7 @@ func readSmall(path string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, noFile(path)
 	}
-	return io.ReadAll(io.LimitReader(f, MaxFile+1))
+	return durable.ReadAll(f, path)
 }
 
 func noFile(path string) error {
