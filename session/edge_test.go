@@ -70,19 +70,6 @@ func TestStopEndsDoorReleaseAndNoSession(t *testing.T) {
 	})
 }
 
-// A door release goes on over a restart, and one that is over closes no relay
-// that fell while the daemon was away.
-func TestDoorReleaseOverARestart(t *testing.T) {
-	d, m := newMachine(t, meterModels["S0 at 1000 imp/kWh"])
-	d.tap("AAAA0001")
-	m.run([]part{{"heat", 1200, 2000, 0, 0, 0}, {"over", 600, 1, 0, 0, 0}})
-	d.restart()
-	d.wantRelay("washer", true)
-	d.now.Up += time.Hour // nobody was there to end it
-	d.restart()
-	d.wantRelay("washer", false)
-}
-
 func TestSpentPlugStaysSpentOverARestart(t *testing.T) {
 	newRoom := func(t *testing.T) *desk {
 		washer, charger := station(session.Laundry, "washer"), station(session.Charging, "charger")

@@ -308,7 +308,7 @@ func (l *loop) started(err error) {
 func (l *loop) drive() {
 	for _, id := range slices.Sorted(maps.Keys(l.relays)) {
 		r, want, now := l.relays[id], l.state.Relay(id), l.c.d.Clock().Up
-		if r.known && r.on == want || now < r.retry && r.on == want {
+		if r.known && r.on == want || now < r.retry && r.on == want || !r.known && l.state.leaves(id) {
 			continue
 		}
 		if err := l.set(id, want); err != nil {

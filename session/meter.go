@@ -100,6 +100,18 @@ func (s *station) idles(c StationConfig, now time.Duration) bool {
 	return c.Meter && s.meter.alive && full && e <= c.idleBudget()
 }
 
+// mayRun tells that the machine runs, or that nobody can tell that it does not. No
+// cycle lasts longer than max_duration, and run_time where nothing measures: so long
+// after the machine was last known to run, or was started, it is taken to be over.
+func (s *station) mayRun(c StationConfig, now time.Duration) bool {
+	longest := c.MaxDuration
+	if !c.Meter {
+		longest = c.RunTime
+	}
+	recent := s.Ran > 0 && now < s.Ran+longest
+	return s.runs(c, now) || recent && !s.idles(c, now)
+}
+
 // MeterRead says that a station's meter was read, or could not be.
 type MeterRead struct {
 	Station string
@@ -117,6 +129,9 @@ func (e MeterRead) apply(s *step) {
 	default:
 		s.count(c, st, e.Sample)
 		s.doubt(c, st, e.Sample.Doubt)
+		if st.runs(c, s.now.Up) {
+			st.Ran = s.now.Up
+		}
 		s.astray(c, st)
 		s.judge(c, st)
 		s.checkpoint(c, st)

@@ -32,6 +32,9 @@ func (m *Machine) Restore(states map[string][]byte, now Moment) (State, Outcome)
 			continue
 		}
 		s.wake(c, st)
+		if st.due(c, s.now.Up) { // what came due meanwhile closes no relay for a moment
+			s.expire(c, st)
+		}
 	}
 	return s.finish()
 }
@@ -56,8 +59,11 @@ func (s *step) rebase(st *station) {
 // wake carries a station over a restart or a power cut.
 func (s *step) wake(c StationConfig, st *station) {
 	t, same := st.Session, st.At.BootID == s.now.BootID
-	if !same || st.Release <= s.now.Up { // a relay that fell meanwhile does not close for nothing
-		st.Release = 0
+	// Once it is over, a release closes no relay that fell meanwhile, and opens none
+	// before the meter can tell whether a machine runs on it.
+	st.left = st.Release > 0 && st.Release <= s.now.Up
+	if !same { // every relay has fallen
+		st.Release, st.Ran = 0, min(st.Ran, 1)
 	}
 	if t == nil {
 		return

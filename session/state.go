@@ -29,12 +29,14 @@ type station struct {
 	Unattributed MilliWattHours `json:"unattributed,omitempty"`
 	Session      *tx            `json:"session,omitempty"`
 	Release      time.Duration  `json:"release,omitempty"` // Up until which the relay stays on after laundry; 0 is not
+	Ran          time.Duration  `json:"ran,omitempty"`     // Up at which the machine was last known to run; without a meter, to start
 	Spent        bool           `json:"spent,omitempty"`   // a session has ended with this plug in: it chooses no station any more
 
 	meter   meter
 	plugged time.Duration // Up of the plug's coming; 0 is not plugged
 	watched bool          // the plug has been heard of since the daemon started
 	strayed bool          // energy in door release has been reported
+	left    bool          // the relay stands as the daemon before left it, for a door release that was over
 	broken  string        // what is wrong with the relay
 	dead    []dead
 	saved   MilliWattHours // Register as the journal has it
@@ -138,6 +140,13 @@ func (s State) adopt(from State, id, reader string) State {
 func (s State) Relay(id string) bool {
 	st, ok := s.stations[id]
 	return ok && st.relay()
+}
+
+// leaves tells whether a station's relay is to stand as the daemon before this one
+// left it, on or fallen, until somebody can tell whether a machine runs on it.
+func (s State) leaves(id string) bool {
+	st, ok := s.stations[id]
+	return ok && st.left && st.Release > 0
 }
 
 func (s *station) relay() bool {

@@ -14,7 +14,7 @@ func (TimerDue) apply(s *step) {
 	due := false
 	for _, id := range slices.Sorted(maps.Keys(s.m.stations)) {
 		c, st, _ := s.station(id)
-		if at := st.deadline(c, s.now.Up); at >= 0 && at <= s.now.Up {
+		if st.due(c, s.now.Up) {
 			due = true
 			s.expire(c, st)
 		}
@@ -69,9 +69,15 @@ func (s *station) deadline(c StationConfig, now time.Duration) time.Duration {
 	return next
 }
 
-// releaseEnd never falls into a running cycle.
+// due tells whether something has come due at the station.
+func (s *station) due(c StationConfig, now time.Duration) bool {
+	at := s.deadline(c, now)
+	return at >= 0 && at <= now
+}
+
+// releaseEnd never falls into a cycle that runs, or may.
 func (s *station) releaseEnd(c StationConfig, now time.Duration) time.Duration {
-	if s.Release <= now && s.runs(c, now) {
+	if s.Release <= now && s.mayRun(c, now) {
 		return now + clockPoll
 	}
 	return s.Release
@@ -183,8 +189,10 @@ type stopping struct{}
 func (stopping) apply(s *step) {
 	for id, c := range s.m.stations {
 		st := s.st.stations[id]
-		if st.Session == nil && st.Release > 0 && !st.runs(c, s.now.Up) {
-			st.Release = 0 // nobody would open the relay later
+		if st.Session == nil && st.Release > 0 {
+			if !st.mayRun(c, s.now.Up) {
+				st.Release = 0 // nobody would open the relay later
+			}
 			s.save(id)
 		}
 		if st.Session != nil || st.Register != st.saved {

@@ -18,6 +18,9 @@ func (s *step) begin(c StationConfig, st *station, uid IDToken, l Listing, why T
 	} else {
 		st.Release = 0
 	}
+	if st.left = false; !c.Meter && !test {
+		st.Ran = s.now.Up
+	}
 	if test || !c.Meter && !c.Plug || st.plugged > 0 {
 		t.Phase = PhaseInUse
 	}
