@@ -30,6 +30,15 @@ func prolonged(t *testing.T, meter string) (*desk, *machine) {
 // silent lets time go by without a word of the meter.
 func (m *machine) silent(d time.Duration) { m.d.tick(d) }
 
+// cruise draws the same power for a time, in readings ten seconds apart.
+func (m *machine) cruise(watts float64, d time.Duration) {
+	for ; d > 0; d -= 10 * time.Second {
+		m.d.tick(10*time.Second - time.Second)
+		m.total += watts * 9 / 3.6
+		m.second(watts, 0)
+	}
+}
+
 // opens wants the relay to open within a time and says after how long it did.
 func (d *desk) opens(within time.Duration, pass func(time.Duration)) (after time.Duration) {
 	d.t.Helper()
@@ -51,7 +60,7 @@ func TestProlongedDoorRelease(t *testing.T) {
 		least, most time.Duration                        // until the relay opens
 	}{
 		"comes to rest": {func(*desk, *machine) {}, (*machine).idle, window / 2, window + time.Minute},
-		"runs for hours": {func(_ *desk, m *machine) { m.run([]part{{"on", 8 * 3600, 300, 0, 0, 0}}) },
+		"runs for hours": {func(_ *desk, m *machine) { m.cruise(300, 8*time.Hour) },
 			(*machine).idle, window / 2, window + time.Minute},
 		"its meter is lost":   {(*desk).loseMeter, (*machine).quiet, longest - time.Minute, longest},
 		"its meter is silent": {func(*desk, *machine) {}, (*machine).quiet, longest - time.Minute, longest},
@@ -60,20 +69,20 @@ func TestProlongedDoorRelease(t *testing.T) {
 		"its meter is lost for a time, and it runs on": {func(d *desk, m *machine) {
 			d.loseMeter(m)
 			m.silent(time.Hour)
-			m.run([]part{{"on", 3600, 300, 0, 0, 0}})
+			m.cruise(300, time.Hour)
 		}, (*machine).idle, window / 2, window + time.Minute},
-		"a technician tries the relay": {func(d *desk, m *machine) { d.tap("0000D0C0"); m.run([]part{{"on", 600, 300, 0, 0, 0}}) },
+		"a technician tries the relay": {func(d *desk, m *machine) { d.tap("0000D0C0"); m.cruise(300, 10*time.Minute) },
 			(*machine).idle, window / 2, window + time.Minute},
 
-		"restart, runs on": {func(d *desk, m *machine) { d.restart(); m.run([]part{{"on", 3600, 300, 0, 0, 0}}) },
+		"restart, runs on": {func(d *desk, m *machine) { d.restart(); m.cruise(300, time.Hour) },
 			(*machine).idle, window / 2, window + time.Minute},
 		"restart, comes to rest": {func(d *desk, _ *machine) { d.restart() }, (*machine).idle, window - time.Minute, window + time.Minute},
-		"two restarts, comes to rest": {func(d *desk, m *machine) { d.restart(); m.run([]part{{"on", 60, 300, 0, 0, 0}}); d.restart() },
+		"two restarts, comes to rest": {func(d *desk, m *machine) { d.restart(); m.cruise(300, time.Minute); d.restart() },
 			(*machine).idle, window - time.Minute, window + time.Minute},
 		"restart, its meter never comes back": {func(d *desk, _ *machine) { d.restart() }, (*machine).quiet, longest - time.Hour, longest},
 		"restart, its meter is in doubt":      {func(d *desk, _ *machine) { d.restart() }, (*machine).chatter, longest - time.Hour, longest},
 		"restart after hours, its meter never comes back": {func(d *desk, m *machine) {
-			m.run([]part{{"on", 8 * 3600, 300, 0, 0, 0}})
+			m.cruise(300, 8*time.Hour)
 			d.restart()
 		}, (*machine).quiet, longest - time.Hour, longest},
 		"away for longer than any cycle":              {func(d *desk, _ *machine) { d.jump(7 * time.Hour); d.restart() }, (*machine).quiet, 0, 0},
@@ -102,7 +111,7 @@ func (d *desk) loseMeter(m *machine) {
 // idle, quiet and chatter are ways for time to go by: at rest, without a word of
 // the meter, and with pulses that may be missing.
 func (m *machine) idle() func(time.Duration) {
-	return func(d time.Duration) { m.run([]part{{"idle", int(d / time.Second), 1, 0, 0, 0}}) }
+	return func(d time.Duration) { m.cruise(1, d) }
 }
 
 func (m *machine) quiet() func(time.Duration) { return m.silent }

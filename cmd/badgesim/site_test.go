@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"badged/cmd/internal/control"
+	"badged/session"
 )
 
 // siteConfig is a laundry with a meter of each kind, its durations cut as the
@@ -309,6 +310,55 @@ func TestStopWithoutASessionLeavesNoRelayOn(t *testing.T) {
 	s.end(syscall.SIGTERM)
 	if s.relay("washer") {
 		t.Error("got a relay that is on, want it off when the gateway was stopped in door release")
+	}
+}
+
+// A machine that somebody runs on the door release runs on when the gateway is killed,
+// if its line stands; a line that fell stays fallen.
+func TestProlongedDoorReleaseOverARestart(t *testing.T) {
+	for _, lines := range []string{"persist", "drop"} {
+		t.Run(lines, func(t *testing.T) {
+			s, _ := inSession(t, "--lines", lines)
+			// A window that a busy machine's pulses do not miss.
+			window := 10 * time.Second
+			s.write(s.config, strings.Replace(fmt.Sprintf(siteConfig, s.broker, "127.0.0.1:1"), `idle_for = "3s"`, `idle_for = "10s"`, 1))
+			s.end(syscall.SIGTERM)
+			s.boot(program(t, "badgesim"))
+			washer := func() (st session.StationStatus) {
+				for _, st := range s.status().Stations {
+					if st.ID == "washer" {
+						return st
+					}
+				}
+				return st
+			}
+			eventually(t, "a cycle", func() bool { return s.hasList() && washer().Phase == session.PhaseInUse })
+			if got := s.tap("5A3C7E11"); got.Status != "Accepted" {
+				t.Fatalf("got %+v, want the master to end the session", got)
+			}
+			eventually(t, "the end", func() bool { return washer().Phase == session.PhaseAvailable })
+			time.Sleep(3 * time.Second) // past the door release
+			before := len(s.state().Moves)
+			s.end(syscall.SIGKILL)
+			if lines == "drop" {
+				eventually(t, "the fall", func() bool { return !s.relay("washer") })
+				before++
+			}
+			s.boot(program(t, "badgesim"))
+			eventually(t, "the meter", func() bool { return washer().Phase == session.PhaseAvailable })
+			if lines == "persist" {
+				time.Sleep(window + 2*time.Second)
+				if w := s.state(); len(w.Moves) != before || !w.Machines["washer"].Relay {
+					t.Errorf("got moves %+v, want none: the machine runs", w.Moves[before:])
+				}
+				s.must("load", "washer", "0")
+				before++
+			}
+			eventually(t, "the end of the release, by the meter", func() bool { return !washer().Relay && !s.relay("washer") })
+			if moves := s.state().Moves; len(moves) != before || moves[before-1].On {
+				t.Errorf("got moves %+v, want %d, the last an opening", moves, before)
+			}
+		})
 	}
 }
 
