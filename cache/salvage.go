@@ -99,21 +99,27 @@ func (s *salvaged) carry(f func(body []byte) error) error {
 // that is all of every ledger that the file has held.
 func (s *salvaged) between(c *carrier, tail uint64) {
 	look := scan{ledger: s.ledger, to: math.MaxUint64}
-	if s.ledger != "" {
-		look.from = max(c.last, s.base) - s.base
+	ledger, base, last := s.ledger, s.base, c.last
+	if ledger == "" {
+		ledger, base = c.ledger, c.base // of what was read, if anything
+	} else {
+		look.from = max(last, base) - base
 	}
 	if s.ledger != "" && tail > 0 {
-		look.to = tail - s.base
+		look.to = tail - base
 	}
 	look.run(s.path)
-	last, ledger := c.last, s.ledger
+	now := ledger
 	for _, r := range look.found {
-		if r.ledger != ledger {
+		if r.ledger != now {
 			c.pass()
-			c.last, last, ledger = 0, 0, r.ledger // others have numbers of their own
+			c.last, now = 0, r.ledger // others have numbers of their own
 		}
-		no := s.base + r.seq
-		if body, ok := r.body(); ok && no > last && (tail == 0 || no < tail) {
+		no, least := r.seq, uint64(0)
+		if r.ledger == ledger {
+			no, least = base+r.seq, last
+		}
+		if body, ok := r.body(); ok && no > least && (tail == 0 || no < tail) {
 			c.take(no, body)
 		}
 	}
@@ -123,6 +129,8 @@ func (s *salvaged) between(c *carrier, tail uint64) {
 type carrier struct {
 	f       func(body []byte) error
 	last    uint64 // number met, or that of the last not wanted; 0 if none
+	ledger  string // of the last record that could be read, "" if none
+	base    uint64 // of that ledger
 	before  []byte // the record last, not yet passed on
 	carried int
 	lost    int
@@ -144,7 +152,10 @@ func (c *carrier) read(db *sql.DB, from uint64) {
 }
 
 func (c *carrier) take(no uint64, body []byte) {
-	var is struct{ Prev string }
+	var is struct {
+		Ledger, Prev string
+		Seq          uint64
+	}
 	whole := json.Unmarshal(body, &is) == nil
 	if whole && c.before != nil && no == c.last+1 && is.Prev != hash(c.before) && is.Prev != firstPrev {
 		c.before = nil // changed since it was made
@@ -156,7 +167,7 @@ func (c *carrier) take(no uint64, body []byte) {
 	}
 	c.last = no
 	if whole {
-		c.before = body
+		c.before, c.ledger, c.base = body, is.Ledger, no-is.Seq
 	} else {
 		c.lost++
 	}

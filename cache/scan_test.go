@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -14,6 +15,8 @@ import (
 
 	"badged/session"
 )
+
+var scanSeed = flag.Uint64("scan.seed", 2, "seed of the pages that are overwritten in a ledger")
 
 // made is a ledger's files with the records that it had, of which the backend has
 // the first ten.
@@ -110,8 +113,8 @@ func (m made) spoilt(rnd *rand.Rand, pages ...int) made {
 // T9: whichever pages of the file are overwritten, every record comes back that
 // still stands in it whole, but for those that stand alone between two gaps.
 func TestT9_RecordsComeBackFromPages(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(2, 9))
 	m := makeLedger(t, 300, false)
+	rnd := rand.New(rand.NewPCG(*scanSeed, 9))
 	pages := len(m.db) / pageSize
 	trials := map[string][]int{"the first page": {0}, "the records' root": {recordRoot}, "both": {0, recordRoot}}
 	for _, share := range []int{2, 10, 30} {
@@ -122,7 +125,7 @@ func TestT9_RecordsComeBackFromPages(t *testing.T) {
 	}
 	for name, spoil := range trials {
 		t.Run(name, func(t *testing.T) {
-			m := m.spoilt(rnd, spoil...)
+			m := m.spoilt(rand.New(rand.NewPCG(*scanSeed, 8)), spoil...)
 			whole := m.whole()
 			got := m.back(t, m.put(t))
 			var missing []int
