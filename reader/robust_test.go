@@ -228,7 +228,7 @@ func TestHaltSwitchesTheFieldOff(t *testing.T) {
 // TestTwoReadersInRealTime runs two readers at once, beside doctors and status
 // pages, on the machine's clock.
 func TestTwoReadersInRealTime(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var wg sync.WaitGroup
 	for _, uid := range []string{"04A1B2C3", "04A1B2C3D4E5F6"} {

@@ -29,7 +29,7 @@ func manager(t *testing.T) *net.UnixConn {
 // message returns the next message to the manager and its descriptors.
 func message(t *testing.T, c *net.UnixConn) (string, []int) {
 	t.Helper()
-	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	c.SetReadDeadline(time.Now().Add(time.Minute))
 	b, oob := make([]byte, 4096), make([]byte, 4096)
 	n, m, _, _, err := c.ReadMsgUnix(b, oob)
 	if err != nil {

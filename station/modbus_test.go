@@ -147,7 +147,7 @@ func pollBus(t *testing.T, bus *station.Bus, name string, unit uint8) <-chan sta
 // until returns the first sample that is as wanted; others may come before.
 func until(t *testing.T, samples <-chan station.Sample, what string, ok func(station.Sample) bool) station.Sample {
 	t.Helper()
-	late := time.After(10 * time.Second)
+	late := time.After(time.Minute)
 	for last := (station.Sample{}); ; {
 		select {
 		case last = <-samples:

@@ -79,7 +79,7 @@ func next(t *testing.T, c *uplink.Conn) uplink.Incoming {
 	case m := <-c.Messages():
 		m.Ack()
 		return m
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("got no message in 10 s")
 		panic("unreachable")
 	}
@@ -122,7 +122,7 @@ func start(t *testing.T, o uplink.Opts) *uplink.Client {
 // until waits for what must become true.
 func until(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for !cond() {

@@ -259,7 +259,7 @@ func FuzzBroker(f *testing.F) {
 		_ = c.Subscribe(t.Context(), "a", "b")
 		select {
 		case <-c.Lost():
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Error("got no end of a connection that the broker closed")
 		}
 	})

@@ -114,7 +114,7 @@ func (s *crashSite) live() {
 
 // ready waits until the gateway reads cards and meters, most times with a list.
 func (s *crashSite) ready() {
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end) && s.gateway.alive(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end) && s.gateway.alive(); time.Sleep(20 * time.Millisecond) {
 		if st, err := s.status(); err == nil && metered(st) && st.List.Version > 0 && readersReady(st) {
 			return
 		}

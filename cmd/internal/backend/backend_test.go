@@ -58,13 +58,13 @@ func brokerWith(t testing.TB, h mochi.Hook, before func(*mochi.Server)) backend.
 // until waits for what must become true.
 func until(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(3 * time.Minute)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for !cond() {
 		select {
 		case <-deadline:
-			t.Fatalf("waited 20 s in vain: %s", what)
+			t.Fatalf("waited in vain: %s", what)
 		case <-tick.C:
 		}
 	}

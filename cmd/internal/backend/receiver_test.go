@@ -72,7 +72,7 @@ func (g *gateway) send(messages ...[]byte) {
 // acked waits for the ack up to seq.
 func (g *gateway) acked(seq uint64) uplink.Ack {
 	g.t.Helper()
-	end := time.After(20 * time.Second)
+	end := time.After(time.Minute)
 	for {
 		select {
 		case m := <-g.conn.Messages():
@@ -90,7 +90,7 @@ func (g *gateway) acked(seq uint64) uplink.Ack {
 		case <-time.After(time.Second): // the broker may lose what it took: mochi-mqtt does in a takeover
 			g.send(g.sent...)
 		case <-end:
-			g.t.Fatalf("no ack up to %d in 20 s", seq)
+			g.t.Fatalf("no ack up to %d in a minute", seq)
 		}
 	}
 }

@@ -135,7 +135,7 @@ func TestResendSendsAgain(t *testing.T) {
 		if err := json.Unmarshal(m.Payload, &e); err != nil || e.Seq != 1 {
 			t.Errorf("got %s, want record 1 again", m.Payload)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("got nothing, want record 1 again")
 	}
 }
@@ -143,33 +143,27 @@ func TestResendSendsAgain(t *testing.T) {
 func TestEnrolmentFromAfar(t *testing.T) {
 	h := newCommanded(t)
 	got := make(chan uplink.Reply, 1)
-	go func() { got <- h.order("enrol", nil) }()
-	end := time.After(20 * time.Second)
-	for {
-		select {
-		case r := <-got:
-			b, _ := json.Marshal(r.Result)
-			var e control.Enrolment
-			if err := json.Unmarshal(b, &e); err != nil || !r.OK || e.UID != "30949AD1" || e.Verdict != "accept" {
-				t.Errorf("got %+v, want the badge in full", r)
-			}
-			return
-		case <-end:
-			t.Fatal("no reply within 20 s")
-		default:
-			h.hw.badge("30949AD1", 300*time.Millisecond)
-			time.Sleep(300 * time.Millisecond)
-		}
+	ask := func() { go func() { got <- h.order("enrol", nil) }() }
+	h.watch(ask, func(e control.Event) bool { return e.Kind == "enrol" })
+	h.hw.put(virtual(t, "classic-1k", "30949AD1"))
+	r := <-got
+	b, _ := json.Marshal(r.Result)
+	var e control.Enrolment
+	if err := json.Unmarshal(b, &e); err != nil || !r.OK || e.UID != "30949AD1" || e.Verdict != "accept" {
+		t.Errorf("got %+v, want the badge in full", r)
 	}
 }
 
 func TestRestartOfAReaderIsNoSecondTap(t *testing.T) {
 	h := newCommanded(t)
-	go h.hw.badge("04A1B2C3", 3*time.Second)
+	card := virtual(t, "classic-1k", "04A1B2C3")
+	h.hw.put(card)
 	h.eventually("the session", func(s control.Status) bool { return s.Stations[0].TransactionID != "" })
 	if r := h.order("restart-reader", args{"reader": "hall"}); !r.OK {
 		t.Errorf("got %+v, want ok", r)
 	}
+	h.eventually("the badge again", func(s control.Status) bool { return h.working(s) && s.Readers[0].Health.Held == 1 })
+	h.hw.take(card)
 	h.eventually("the badge has gone", func(s control.Status) bool { return s.Readers[0].Health.Held == 0 })
 	if on, moves := h.hw.relay(); !on || moves != 1 {
 		t.Errorf("got relay %t after %d moves, want on after 1", on, moves)
@@ -219,8 +213,8 @@ func TestARecordedCommandIsWorthNothing(t *testing.T) {
 				t.Errorf("got %s, want it refused as Repeated", m.Payload)
 			}
 			return
-		case <-time.After(20 * time.Second):
-			t.Fatal("no reply within 20 s")
+		case <-time.After(time.Minute):
+			t.Fatal("no reply within a minute")
 		}
 	}
 }

@@ -292,7 +292,7 @@ func (m *midSession) goesOn() {
 func (m *midSession) told(want string) {
 	m.t.Helper()
 	got := ""
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if got = m.lastEvent(); got == want {
 			return
 		}

@@ -84,7 +84,7 @@ func (s *stage) wake(c *clock, h *hands) {
 	s.t.Cleanup(func() { s.stop() })
 	select {
 	case <-s.g.driven:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		s.t.Fatal("relays not driven")
 	}
 	s.pass(time.Second)
@@ -112,7 +112,7 @@ func (s *stage) status() session.StationStatus { return s.g.ctl.Status()[0] }
 
 func (s *stage) until(what string, holds func(session.StationStatus) bool) {
 	s.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !holds(s.status()); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !holds(s.status()); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			s.t.Fatalf("%s did not come: %+v", what, s.status())
 		}
@@ -215,7 +215,7 @@ func (s *stage) block() {
 	}
 	end := s.end()
 	s.g.ctl.ListChanged()
-	for limit := time.Now().Add(20 * time.Second); s.end() == end; time.Sleep(time.Millisecond) {
+	for limit := time.Now().Add(time.Minute); s.end() == end; time.Sleep(time.Millisecond) {
 		if time.Now().After(limit) {
 			s.t.Fatal("no record of the blocked badge")
 		}

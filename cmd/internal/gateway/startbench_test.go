@@ -41,7 +41,7 @@ func TestStartChild(t *testing.T) {
 	for g.readers[0].status().State != "ready" {
 		time.Sleep(time.Millisecond)
 	}
-	go h.hw.badge("04A1B2C3", 5*time.Second)
+	h.hw.put(virtual(t, "classic-1k", "04A1B2C3"))
 	<-closed
 	fmt.Println("served")
 	fmt.Println(use(t).resident)

@@ -175,7 +175,7 @@ func TestEnrolmentIsOneAtATime(t *testing.T) {
 // watch calls f with every event, once begin has run, until f says that it is done.
 func (h *house) watch(begin func(), f func(control.Event) bool) {
 	h.t.Helper()
-	ctx, cancel := context.WithTimeout(h.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(h.t.Context(), time.Minute)
 	defer cancel()
 	done := errors.New("done")
 	err := h.ctl.Watch(ctx, begin, func(e control.Event) error {
@@ -212,7 +212,7 @@ func (b *bench) take(cards ...*mifaretest.Card) {
 	}
 }
 
-func virtual(t *testing.T, kind, uid string) *mifaretest.Card {
+func virtual(t testing.TB, kind, uid string) *mifaretest.Card {
 	t.Helper()
 	s, err := mifaretest.Lookup(kind)
 	if err != nil {
