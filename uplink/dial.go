@@ -7,10 +7,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -78,7 +80,7 @@ func (b Broker) open(ctx context.Context) (net.Conn, error) {
 func (b Broker) tls() (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, Time: b.Time}
 	if b.CA != "" {
-		pem, err := os.ReadFile(b.CA)
+		pem, err := readFile(b.CA)
 		if err != nil {
 			return nil, fmt.Errorf("read broker ca: %w", err)
 		}
@@ -88,13 +90,43 @@ func (b Broker) tls() (*tls.Config, error) {
 		}
 	}
 	if b.Cert != "" || b.Key != "" {
-		cert, err := tls.LoadX509KeyPair(b.Cert, b.Key)
+		cert, err := b.pair()
 		if err != nil {
 			return nil, fmt.Errorf("read client certificate: %w", err)
 		}
 		c.Certificates = []tls.Certificate{cert}
 	}
 	return c, nil
+}
+
+func (b Broker) pair() (tls.Certificate, error) {
+	cert, err := readFile(b.Cert)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	key, err := readFile(b.Key)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(cert, key)
+}
+
+// maxFile bounds the files of a Broker.
+const maxFile = 1 << 20
+
+// readFile reads one of them. A device without an end must not fill the memory, and
+// a pipe that nobody writes into must not keep the connection waiting.
+func readFile(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(b) > maxFile {
+		err = fmt.Errorf("%s: larger than 1 MiB; is it the right file?", path)
+	}
+	return b, err
 }
 
 // fingerprint is of the content of a Broker's files.
@@ -107,7 +139,7 @@ func (b Broker) fingerprint() (f fingerprint) {
 		if path == "" {
 			continue
 		}
-		content, err := os.ReadFile(path)
+		content, err := readFile(path)
 		fmt.Fprintf(h, "%s %d %t\n", path, len(content), err == nil)
 		h.Write(content)
 	}
@@ -146,7 +178,7 @@ func (b Broker) password() (string, error) {
 	if b.PasswordFile == "" {
 		return "", nil
 	}
-	p, err := os.ReadFile(b.PasswordFile)
+	p, err := readFile(b.PasswordFile)
 	if err != nil {
 		return "", fmt.Errorf("read broker password: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -77,6 +78,36 @@ func TestCertificatesAreTakenUpWithoutARestart(t *testing.T) {
 	until(t, "the broker is away", c.Offline)
 	m.Run()
 	until(t, "back", func() bool { return !c.Offline() && c.State().Nonce != second })
+}
+
+// No file that is named for the broker is read for ever, or waited for.
+func TestFilesOfTheBrokerHaveAnEnd(t *testing.T) {
+	file, _ := pki(t)
+	pipe := file("pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m := uplinktest.Start(t, "mochi")
+	for what, tc := range map[string]struct {
+		b    uplink.Broker
+		says string
+	}{
+		"authority":            {uplink.Broker{URL: "tls://" + m.Addr, CA: "/dev/zero"}, "read broker ca: /dev/zero: larger than 1 MiB"},
+		"authority in a pipe":  {uplink.Broker{URL: "tls://" + m.Addr, CA: pipe}, "no PEM certificate in it"},
+		"certificate":          {uplink.Broker{URL: "tls://" + m.Addr, Cert: "/dev/zero", Key: file("gw-1.key")}, "read client certificate: /dev/zero: larger than 1 MiB"},
+		"key":                  {uplink.Broker{URL: "tls://" + m.Addr, Cert: file("gw-1.pem"), Key: "/dev/zero"}, "read client certificate: /dev/zero: larger than 1 MiB"},
+		"another's key":        {uplink.Broker{URL: "tls://" + m.Addr, Cert: file("gw-1.pem"), Key: file("stranger.key")}, "private key does not match"},
+		"password":             {uplink.Broker{URL: "tcp://" + m.Addr, PasswordFile: "/dev/zero"}, "read broker password: /dev/zero: larger than 1 MiB"},
+		"folder as a password": {uplink.Broker{URL: "tcp://" + m.Addr, PasswordFile: t.TempDir()}, "is a directory"},
+	} {
+		c, err := uplink.Dial(t.Context(), tc.b, uplink.Session{ClientID: "gw-1"})
+		if err == nil {
+			c.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), tc.says) {
+			t.Errorf("%s: got %v, want %q", what, err, tc.says)
+		}
+	}
 }
 
 func TestNewFilesEndTheWaitForTheNextAttempt(t *testing.T) {

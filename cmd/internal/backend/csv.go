@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"bytes"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -61,6 +62,35 @@ func split(s string) []string {
 	return names
 }
 
+// Bounds of a list's file, so that one without an end is refused and not read.
+const (
+	maxRow     = 64 << 10
+	maxEntries = 2_000_000 // as the gateway has it
+)
+
+// rows is a file with lines of bounded length.
+type rows struct {
+	io.Reader
+	line, length int // of the lines before, and of the one that is read
+}
+
+func (r *rows) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	for rest := p[:n]; ; {
+		i := bytes.IndexByte(rest, '\n')
+		if r.length += i; i < 0 {
+			r.length += 1 + len(rest)
+		}
+		if r.length > maxRow {
+			return 0, fmt.Errorf("line %d is longer than 64 KiB; is it the right file?", r.line+1)
+		}
+		if i < 0 {
+			return n, err
+		}
+		r.line, r.length, rest = r.line+1, 0, rest[i+1:]
+	}
+}
+
 // ReadCSV reads a list: a header of an entry's field names, of which only uid
 // must be there, then a line for each badge. Lists of services and stations are
 // separated by ";", times are RFC 3339. A uid may have any written form that can
@@ -68,7 +98,7 @@ func split(s string) []string {
 // issued, a user's, for all services. The entries come back sorted by UID; every
 // error names its line, up to ten of them.
 func ReadCSV(r io.Reader) ([]session.Entry, error) {
-	c := csv.NewReader(r)
+	c := csv.NewReader(&rows{Reader: r})
 	c.TrimLeadingSpace = true
 	fields, err := readHeader(c)
 	if err != nil {
@@ -93,6 +123,9 @@ func ReadCSV(r io.Reader) ([]session.Entry, error) {
 		if err != nil {
 			wrong = append(wrong, fmt.Errorf("line %d: %w", line, err))
 			continue
+		}
+		if len(entries) == maxEntries {
+			return nil, fmt.Errorf("line %d: more than %d badges, which no gateway takes", line, maxEntries)
 		}
 		lines[e.UID] = line
 		entries = append(entries, e)

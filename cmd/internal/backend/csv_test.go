@@ -1,8 +1,11 @@
 package backend_test
 
 import (
+	"io"
+	"os"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"badged/cmd/internal/backend"
 )
@@ -36,5 +39,23 @@ func TestAmbiguousUIDsAreRefusedWithTheirLines(t *testing.T) {
 	}
 	if !strings.Contains(err.Error(), "B2D05E01 (decimal), 015ED0B2 (decimal-reversed)") {
 		t.Errorf("got %v, want the readings to choose from", err)
+	}
+}
+
+// A device without an end is refused, also behind rows that are right.
+func TestListsHaveAnEnd(t *testing.T) {
+	for line, head := range map[string]string{"line 1 ": "", "line 3 ": "uid\n04A1B2C3\n"} {
+		zero, err := os.Open("/dev/zero")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer zero.Close()
+		if _, err := backend.ReadCSV(io.MultiReader(strings.NewReader(head), zero)); err == nil || !strings.Contains(err.Error(), line+"is longer than 64 KiB") {
+			t.Errorf("%q and then zeros: got %v", head, err)
+		}
+	}
+	long := "uid,account\n" + strings.Repeat("04A1B2C3,"+strings.Repeat("r", 60<<10)+"\n", 3)
+	if _, err := backend.ReadCSV(iotest.OneByteReader(strings.NewReader(long))); err == nil || strings.Contains(err.Error(), "64 KiB") {
+		t.Errorf("got %v, want lines below the bound read one by one", err)
 	}
 }
