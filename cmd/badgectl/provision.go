@@ -80,7 +80,12 @@ func (c *provisionMakeCmd) Run(e *env) error {
 
 // orders are the rows of the CSV, or the one gateway of the flags.
 func (c *provisionMakeCmd) orders(in io.Reader) ([]provision.Order, error) {
-	one := provision.Order{Values: c.Set, Dir: ".", Board: c.Board, Replaces: c.Replaces}
+	values := map[string]string{}
+	for key, value := range c.Set { // with blanks around the equals sign too
+		values[strings.ToLower(strings.TrimSpace(key))] = strings.TrimSpace(value)
+	}
+	c.Set = values
+	one := provision.Order{Values: c.Set, Dir: ".", Board: strings.ToLower(c.Board), Replaces: c.Replaces}
 	if c.CSV == "" {
 		if c.Set["gateway.id"] == "" {
 			return nil, errors.New("which gateway is it? Two with the template's id would be one\nhint: --set gateway.id=ID, or --csv for many")

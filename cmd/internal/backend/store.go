@@ -71,7 +71,7 @@ func openStore(dir, list string) (*store, error) {
 func StoredHead(dir, list string) (string, error) {
 	var s saved
 	if err := readJSON(filepath.Join(dir, list, "head.json"), &s); err != nil {
-		return "", fmt.Errorf("newest version of list %s: %w", list, err)
+		return "", fmt.Errorf("newest version of list %s: %w (is it the publisher's folder, and was the list published from it? Without the folder, leave it out)", list, err)
 	}
 	return fmt.Sprintf("%d.%d", s.Head.Epoch, s.Head.Version), nil
 }

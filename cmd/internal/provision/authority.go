@@ -29,16 +29,16 @@ type Authority struct {
 // ReadAuthority reads an authority's certificate and its key, which only its owner
 // may be able to read.
 func ReadAuthority(certFile, keyFile string, valid time.Duration) (*Authority, error) {
+	pair, err := config.ReadPair(certFile, keyFile)
+	if err != nil {
+		return nil, fmt.Errorf("authority: %w", err)
+	}
 	info, err := os.Stat(keyFile)
 	if err != nil {
 		return nil, fmt.Errorf("authority's key: %w", err)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("authority's key: others can read %s (chmod 600 it)", keyFile)
-	}
-	pair, err := config.ReadPair(certFile, keyFile)
-	if err != nil {
-		return nil, fmt.Errorf("authority: %w", err)
 	}
 	a := &Authority{cert: pair.Leaf, Valid: valid}
 	var ok bool

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -241,6 +242,9 @@ func (d *draft) collect(c config.Config) error {
 		}
 		from[name] = n.Path
 		b, err := durable.ReadFile(n.Path)
+		if errors.Is(err, fs.ErrNotExist) && (n.Key == "broker.cert" || n.Key == "broker.key") {
+			err = fmt.Errorf("%w; put it there, or have one made for each gateway with --client-ca and --client-ca-key", err)
+		}
 		if err != nil {
 			wrong = errors.Join(wrong, fmt.Errorf("%s: %w", n.Key, err))
 			continue

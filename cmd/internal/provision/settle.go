@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -100,17 +101,14 @@ func (b *Board) start(replace bool) (Report, error) {
 		return r, err
 	}
 	path := found[0]
-	j := b.fromPartition(filepath.Dir(path))
+	j := b.fromPartition(path)
 	j.replace = replace
 	cur, err := b.current()
 	if err != nil {
 		return Report{}, err
 	}
-	switch {
-	case len(found) > 1:
-		return b.refuse(j, cur, fmt.Errorf("there is more than one: %s. Leave the right one there, as %s", strings.Join(b.names(found), ", "), FileName))
-	case filepath.Base(path) != FileName:
-		return b.refuse(j, cur, fmt.Errorf("the file is called %s. Rename it to %s: Windows hides endings such as .txt, Explorer shows them under View, File name extensions", filepath.Base(path), FileName))
+	if err := b.misplaced(found); err != nil {
+		return b.refuse(j, cur, err)
 	}
 	if j.doc, err = readSmall(path); err != nil {
 		return b.refuse(j, cur, err)
@@ -118,16 +116,29 @@ func (b *Board) start(replace bool) (Report, error) {
 	return b.run(j)
 }
 
-// names are paths as people know them.
-func (b *Board) names(paths []string) (out []string) {
-	for _, p := range paths {
-		out = append(out, strings.TrimPrefix(p, b.root))
+// misplaced says what is wrong with where the files lie that were found.
+func (b *Board) misplaced(found []string) error {
+	path := strings.TrimPrefix(found[0], b.root)
+	switch name := filepath.Base(path); {
+	case len(found) > 1:
+		var all []string
+		for _, p := range found {
+			all = append(all, strings.TrimPrefix(p, b.root))
+		}
+		return fmt.Errorf("there is more than one: %s. Leave the right one there, as %s", strings.Join(all, ", "), FileName)
+	case !slices.Contains(partitions, filepath.Dir(path)):
+		return fmt.Errorf("the file is in the folder %s. Take it out of there, to where config.txt is, as %s", filepath.Base(filepath.Dir(path)), FileName)
+	case strings.HasSuffix(strings.ToLower(name), ".txt"):
+		return fmt.Errorf("the file is called %s. Rename it to %s: Windows hides endings such as .txt, Explorer shows them under View, File name extensions", name, FileName)
+	case !strings.EqualFold(name, FileName):
+		return fmt.Errorf("the file is called %s. If it is the one from the office, rename it to %s; if not, take it off", name, FileName)
 	}
-	return out
+	return nil
 }
 
-// look finds provisioning files on the boot partition: the right name, or if that
-// is nowhere, what may have become of it on the way.
+// look finds provisioning files on the boot partition: the right name, in any
+// letters as FAT has it, or if that is nowhere, what may have become of it on the
+// way, also in a folder.
 func (b *Board) look() (right []string, err error) {
 	var others []string
 	for _, dir := range partitions {
@@ -137,11 +148,18 @@ func (b *Board) look() (right []string, err error) {
 		}
 		for _, e := range all {
 			path := filepath.Join(b.root, dir, e.Name())
-			switch name := strings.ToLower(e.Name()); {
-			case e.Name() == FileName:
+			switch {
+			case strings.EqualFold(e.Name(), FileName):
 				right = append(right, path)
-			case strings.HasPrefix(name, "badged-provision") && e.Type().IsRegular():
+			case e.Type().IsRegular() && mayBe(e.Name()):
 				others = append(others, path)
+			case e.IsDir() && !hidden(e.Name()) && !slices.Contains(partitions, filepath.Join(dir, e.Name())):
+				inside, _ := os.ReadDir(path) // one that cannot be read has none
+				for _, f := range inside {
+					if f.Type().IsRegular() && mayBe(f.Name()) {
+						others = append(others, filepath.Join(path, f.Name()))
+					}
+				}
 			}
 		}
 	}
@@ -151,9 +169,33 @@ func (b *Board) look() (right []string, err error) {
 	return others, nil
 }
 
+// hidden tells what is no file of people's: a Mac's notes on each file, and dustbins.
+func hidden(name string) bool { return strings.HasPrefix(name, ".") || strings.HasPrefix(name, "$") }
+
+// mayBe tells whether people or systems may have made name of FileName: with more
+// before or behind it, or in eight letters and three.
+func mayBe(name string) bool {
+	name = strings.ToLower(name)
+	switch {
+	case hidden(name), strings.HasPrefix(name, "badged-result"):
+		return false
+	case strings.HasPrefix(name, "badged-provision"), strings.HasPrefix(name, "badged~"):
+		return true
+	}
+	named := strings.Contains(name, "provision")
+	return strings.Contains(name, ".toml") && (named || strings.Contains(name, "badged")) || strings.HasSuffix(name, ".txt") && named
+}
+
 // fromPartition takes a file off the boot partition once it is installed: it has
 // secrets in it, and FAT has no rights.
-func (b *Board) fromPartition(dir string) job {
+func (b *Board) fromPartition(path string) job {
+	dir := filepath.Dir(path)
+	for _, p := range partitions {
+		if strings.HasPrefix(path, filepath.Join(b.root, p)+"/") { // the result is never in a folder of it
+			dir = filepath.Join(b.root, p)
+			break
+		}
+	}
 	return job{
 		name: FileName,
 		begin: func() error {
@@ -168,7 +210,7 @@ func (b *Board) fromPartition(dir string) job {
 			if err := b.tell(dir, text); err != nil {
 				return text, err
 			}
-			err := errors.Join(b.disk.remove(filepath.Join(dir, FileName)), b.disk.sync(dir))
+			err := errors.Join(b.disk.remove(path), b.disk.sync(dir))
 			if err == nil {
 				return text, nil
 			}
