@@ -2,6 +2,9 @@ package gateway
 
 import (
 	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -155,5 +158,42 @@ func TestClockQuality(t *testing.T) {
 	h.mu.Unlock()
 	if got := c.Stamp().Clock; got != session.ClockSynced || c.settler() != "timesyncd" {
 		t.Errorf("got %s by %q later in the boot, want synced by timesyncd still", got, c.settler())
+	}
+}
+
+// At its first start a fresh card thinks that it is 1970. It is no earlier than its
+// configuration was made, so that certificates from before that are good; once the
+// clock was set, what that said goes.
+func TestFirstStartIsAfterTheFileWasMade(t *testing.T) {
+	made := noon.Add(31 * 24 * time.Hour)
+	h := newHouse(t, nowhere)
+	open := func() time.Time {
+		t.Helper()
+		c, _ := boot("boot-1", time.Time{})
+		g := newGateway(h.cfg, h.hw, slog.New(slog.DiscardHandler), c)
+		if err := g.open(); err != nil {
+			t.Fatal(err)
+		}
+		defer g.close()
+		now := g.clock.Now()
+		if made.Equal(now) { // the second time it was set, an hour before that
+			if err := g.ledger.SetFloor(t.Context(), made.Add(-time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return now
+	}
+	if now := open(); !now.Equal(builtAfter) {
+		t.Errorf("got %v without a note, want %v", now, builtAfter)
+	}
+	record := filepath.Join(filepath.Dir(h.cfg.File), "record.json")
+	if err := os.WriteFile(record, []byte(`{"made": "`+made.Format(time.RFC3339)+`"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if now := open(); !now.Equal(made) {
+		t.Errorf("got %v, want when the file was made, %v", now, made)
+	}
+	if now := open(); !now.Equal(made.Add(-time.Hour)) {
+		t.Errorf("got %v, want the last good time", now)
 	}
 }

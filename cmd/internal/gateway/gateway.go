@@ -106,6 +106,9 @@ func (g *gateway) open() error {
 		return errors.Join(err, ledger.Close())
 	}
 	if floor, err := ledger.Floor(context.Background()); err == nil {
+		if floor.IsZero() { // a fresh card, whose clock may never have been set
+			floor = provision.MadeAt(g.cfg.File)
+		}
 		g.clock.setFloor(floor)
 	}
 	if g.list, err = cache.OpenList(filepath.Join(state, "list.db")); err != nil {

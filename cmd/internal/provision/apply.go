@@ -200,7 +200,7 @@ func (b *Board) finish(j job, f *File, cur current) (Report, error) {
 		return Report{}, err
 	}
 	b.shine(false)
-	text, err := j.done(f, func(secrets string) string { return b.wordsDone(c, cur, onTrial, secrets) })
+	text, err := j.done(f, func(secrets string) string { return b.wordsDone(c, f, cur, onTrial, secrets) })
 	if err != nil {
 		return Report{s, text}, err
 	}

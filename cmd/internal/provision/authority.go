@@ -48,6 +48,15 @@ func ReadAuthority(certFile, keyFile string, valid time.Duration) (*Authority, e
 	return a, nil
 }
 
+// end is when a certificate ends that is made now.
+func (a *Authority) end(now time.Time) time.Time {
+	end := now.Add(a.Valid)
+	if end.After(a.cert.NotAfter) {
+		return a.cert.NotAfter
+	}
+	return end
+}
+
 // issue makes a key and a certificate with id for its common name, which the
 // broker takes for the user name.
 func (a *Authority) issue(id string, now time.Time) (cert, key []byte, err error) {
@@ -63,12 +72,9 @@ func (a *Authority) issue(id string, now time.Time) (cert, key []byte, err error
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: id},
 		NotBefore:    now.Add(-time.Hour),
-		NotAfter:     now.Add(a.Valid),
+		NotAfter:     a.end(now),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}
-	if t.NotAfter.After(a.cert.NotAfter) {
-		t.NotAfter = a.cert.NotAfter
 	}
 	if !t.NotAfter.After(now) {
 		return nil, nil, errors.New("authority: its certificate has expired, and so would this one")

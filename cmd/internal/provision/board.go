@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -24,6 +25,7 @@ type Board struct {
 	boot   string
 	disk   disk
 	owners owners
+	now    func() time.Time // which may be 1970
 }
 
 // OpenBoard looks at the system below root, "" for this one. The gateway's user has
@@ -37,7 +39,7 @@ func OpenBoard(root string) (*Board, error) {
 		}
 		root = strings.TrimSuffix(abs, "/")
 	}
-	b := &Board{root: root, etc: filepath.Join(root, "/etc/badged"), serial: boardSerial(root), boot: bootID(root)}
+	b := &Board{root: root, etc: filepath.Join(root, "/etc/badged"), serial: boardSerial(root), boot: bootID(root), now: time.Now}
 	if os.Geteuid() != 0 {
 		if root == "" {
 			return nil, errors.New("provisioning gives files to the gateway, which only root may\nhint: sudo badgectl provision apply")

@@ -183,6 +183,11 @@ func (m Maker) make(template []byte, o Order) (made Made, err error) {
 	made.ID, made.site, made.Doc = c.ID, c.Site, d.compose(o, m.Now)
 	made.key = string(d.files[filepath.Base(c.Broker.Key)])
 	made.Notes, err = Check(made.Doc, FileName, m.Now)
+	if made.Cert != nil && m.Authority.end(m.Now).Before(m.Now.Add(m.Authority.Valid)) {
+		end := m.Authority.end(m.Now)
+		made.Notes = append(made.Notes, fmt.Sprintf("its certificate ends on %s with the authority's, in %d days: no broker lets it in from then on",
+			end.Format(time.DateOnly), int(end.Sub(m.Now).Hours()/24)))
+	}
 	for i, s := range c.Stations {
 		made.posts = append(made.posts, s.ID)
 		for n := range made.Notes { // one note for all gateways, whatever their stations are called

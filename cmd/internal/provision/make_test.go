@@ -209,7 +209,14 @@ func TestCertificatesThatHaveEnded(t *testing.T) {
 
 func TestCertificateEndsWithItsAuthority(t *testing.T) {
 	m := newSite(t)
+	if made, err := m.Make([]Order{{Values: map[string]string{"gateway.id": "gw-1"}}}); err != nil || made[0].Notes != nil {
+		t.Errorf("got %q, %v, want nothing noted of a certificate that lasts as long as it should", made[0].Notes, err)
+	}
 	m.Authority.Valid *= 1000
+	made, err := m.Make([]Order{{Values: map[string]string{"gateway.id": "gw-1"}}})
+	if err != nil || !strings.Contains(strings.Join(made[0].Notes, "\n"), "its certificate ends on 2027-01-06 with the authority's, in 41 days") {
+		t.Errorf("got %q, %v, want its end noted", made[0].Notes, err)
+	}
 	cert, _, err := m.Authority.issue("gw-1", noon)
 	if err != nil {
 		t.Fatal(err)

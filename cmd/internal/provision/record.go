@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -114,6 +115,26 @@ type verdict struct {
 
 const verdictName = "provision.json"
 
+// readRecord reads what root noted of a config, which may be a link; real is what
+// the link names. Without a note it is the zero value.
+func readRecord(config string) (r Record, real string, err error) {
+	if real, err = filepath.EvalSymlinks(config); err != nil {
+		return r, "", err
+	}
+	return r, real, readJSON(filepath.Join(filepath.Dir(real), recordName), &r)
+}
+
+// MadeAt is when the office made a config, by its own clock: no earlier than that is
+// it now. It is the zero time where nobody knows.
+func MadeAt(config string) time.Time {
+	r, _, err := readRecord(config)
+	if err != nil {
+		return time.Time{}
+	}
+	at, _ := time.Parse(time.RFC3339, r.Made) // or the zero time
+	return at
+}
+
 // Trial is a configuration that has to connect before the one before it goes.
 type Trial struct {
 	Previous string // the config file to go back to
@@ -124,12 +145,8 @@ type Trial struct {
 // OpenTrial tells whether the config, which may be a link, is on trial. state is
 // the daemon's folder.
 func OpenTrial(config, state string) (*Trial, error) {
-	real, err := filepath.EvalSymlinks(config)
-	if err != nil {
-		return nil, err
-	}
-	var r Record
-	if err := readJSON(filepath.Join(filepath.Dir(real), recordName), &r); err != nil || r.Previous == "" {
+	r, real, err := readRecord(config)
+	if err != nil || r.Previous == "" {
 		return nil, err
 	}
 	t := &Trial{Previous: beside(filepath.Dir(config), r.Previous), version: filepath.Base(filepath.Dir(real)), state: state}

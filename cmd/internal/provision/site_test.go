@@ -165,6 +165,7 @@ func boot(t *testing.T, root string) (Report, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.now = func() time.Time { return noon }
 	return b.Boot(false)
 }
 

@@ -20,7 +20,7 @@ If this text stays, the power was cut in the middle. Nothing is half done: start
 the board again, with this card in it, and it goes on by itself.
 `
 
-func (b *Board) wordsDone(c config.Config, cur current, onTrial bool, secrets string) string {
+func (b *Board) wordsDone(c config.Config, f *File, cur current, onTrial bool, secrets string) string {
 	var t strings.Builder
 	fmt.Fprintf(&t, "%sDONE. This board is gateway %s.\n\n", title, c.ID)
 	line := func(what, text string) { fmt.Fprintf(&t, "  %-10s %s\n", what, text) }
@@ -44,6 +44,12 @@ no session is running, and says so here.
 	notes, _ := c.Check() // it has passed
 	if cur.before != "" {
 		notes = append(notes, fmt.Sprintf("this card was gateway %s until now: a new ledger begins, and the records that the backend does not have yet are carried into it as those of %s. For another gateway take a fresh card", cur.before, c.ID))
+	}
+	if f.Board != "" && b.serial == "" {
+		notes = append(notes, fmt.Sprintf("the file is for board %s alone, and this board tells no number: nobody but you can know whether it is that one", f.Board))
+	}
+	for _, p := range c.Ended(b.now()) {
+		notes = append(notes, p.Text)
 	}
 	for _, n := range notes {
 		t.WriteString("\nNote:\n" + wrap(plain(n)))
