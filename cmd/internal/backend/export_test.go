@@ -1,10 +1,19 @@
 package backend
 
-import "path/filepath"
+import (
+	"context"
+	"path/filepath"
+	"time"
+)
 
 // FailAt has f called after each step of a Receiver: written, synced, taken,
 // acknowledged.
 func (r *Receiver) FailAt(f func(step string)) { r.at = f }
+
+// Rests has f take the place of the waits between two connections.
+func (r *Receiver) Rests(f func(wait time.Duration)) {
+	r.rest = func(_ context.Context, wait time.Duration) { f(wait) }
+}
 
 // Abandon leaves the folder as a process does that dies.
 func (r *Receiver) Abandon() {

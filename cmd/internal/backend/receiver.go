@@ -30,7 +30,8 @@ type Receiver struct {
 	newest  map[string]*ledgerFile // by gateway: the one that was written last
 	log     *slog.Logger
 	follow  func(Record)
-	at      func(step string) // failpoint of the crash tests
+	at      func(step string)                    // failpoint of the crash tests
+	rest    func(context.Context, time.Duration) // between two connections
 }
 
 // ReceiverOpts are the ways to receive.
@@ -46,7 +47,7 @@ type ReceiverOpts struct {
 // come. Close frees it. Without a folder, "", it keeps nothing and acknowledges
 // nothing: Follow is told of all that comes, repeats too.
 func OpenReceiver(dir string, o ReceiverOpts) (*Receiver, error) {
-	r := &Receiver{dir: dir, ack: o.Ack, log: o.Log, follow: o.Follow, at: func(string) {}}
+	r := &Receiver{dir: dir, ack: o.Ack, log: o.Log, follow: o.Follow, at: func(string) {}, rest: rest}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
@@ -104,15 +105,22 @@ func (r *Receiver) Close() error {
 	return errors.Join(err, r.lock.Close())
 }
 
+// The waits between connections: twice as long each time, until one works.
+const (
+	leastWait = time.Second
+	mostWait  = time.Minute
+	// stood is how long a connection works that brings nothing.
+	stood = time.Minute
+)
+
 // Run receives until ctx ends, over as many connections as it takes. It fails
 // only when the folder cannot be written: what is not on disk is not acknowledged.
 func (r *Receiver) Run(ctx context.Context, b BrokerOpts) error {
-	wait := time.Second
+	wait := leastWait
 	for ctx.Err() == nil {
-		began := time.Now()
-		err := r.connection(ctx, b)
-		if time.Since(began) > time.Minute {
-			wait = time.Second // it was a good connection
+		worked, err := r.connection(ctx, b)
+		if worked {
+			wait = leastWait
 		}
 		var disk *diskError
 		if errors.As(err, &disk) {
@@ -122,15 +130,20 @@ func (r *Receiver) Run(ctx context.Context, b BrokerOpts) error {
 			return nil
 		}
 		r.log.Warn("broker out of reach", "err", err)
-		t := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-		case <-t.C:
-		}
-		wait = min(2*wait, time.Minute)
+		r.rest(ctx, wait)
+		wait = min(2*wait, mostWait)
 	}
 	return nil
+}
+
+// rest lets a wait pass.
+func rest(ctx context.Context, wait time.Duration) {
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
 }
 
 // diskError ends Run.
@@ -138,30 +151,36 @@ type diskError struct{ error }
 
 func (e *diskError) Unwrap() error { return e.error }
 
-func (r *Receiver) connection(ctx context.Context, b BrokerOpts) error {
+// connection receives over one connection. It worked if it brought new records and
+// took their acknowledgement, or stood a while: a broker that lets us in and closes
+// at once, or over the same messages each time, must not be asked every second.
+func (r *Receiver) connection(ctx context.Context, b BrokerOpts) (worked bool, err error) {
 	// A copy that acknowledges nothing leaves no queue behind on the broker. There is
 	// room for all that a broker sends before it wants a PUBACK: mochi-mqtt 8,192.
 	l, err := uplink.Dial(ctx, b, uplink.Session{ClientID: r.client, Resume: r.ack, Buffer: 10_000})
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer l.Close()
 	if err := l.Subscribe(ctx, uplink.AllEvents); err != nil {
-		return err
+		return false, err
 	}
 	if err := r.acknowledge(ctx, l, slices.Collect(maps.Keys(r.newest))); err != nil {
-		return err
+		return false, err
 	}
+	began := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return true, ctx.Err()
 		case <-l.Lost():
-			return l.Err()
+			return worked || time.Since(began) > stood, l.Err()
 		case m := <-l.Messages():
-			if err := r.take(ctx, l, more(m, l.Messages())); err != nil {
-				return err
+			fresh, err := r.take(ctx, l, more(m, l.Messages()))
+			if err != nil {
+				return worked || time.Since(began) > stood, err
 			}
+			worked = worked || fresh
 		}
 	}
 }
@@ -180,8 +199,9 @@ func more(first uplink.Incoming, rest <-chan uplink.Incoming) []uplink.Incoming 
 	return all
 }
 
-// take commits messages, then tells the broker, then the gateways.
-func (r *Receiver) take(ctx context.Context, l *uplink.Conn, messages []uplink.Incoming) error {
+// take commits messages, then tells the broker, then the gateways. isNew is false if
+// all of them were known.
+func (r *Receiver) take(ctx context.Context, l *uplink.Conn, messages []uplink.Incoming) (isNew bool, err error) {
 	touched := make(map[*ledgerFile]bool)
 	var fresh []Record
 	for _, m := range messages {
@@ -198,14 +218,14 @@ func (r *Receiver) take(ctx context.Context, l *uplink.Conn, messages []uplink.I
 		touched[f] = true
 		isNew, err := r.append(f, rec)
 		if err != nil {
-			return &diskError{fmt.Errorf("write ledger %s: %w", f.path, err)}
+			return false, &diskError{fmt.Errorf("write ledger %s: %w", f.path, err)}
 		}
 		if isNew {
 			fresh, r.newest[f.gateway] = append(fresh, rec), f
 		}
 	}
 	if err := release(touched); err != nil {
-		return &diskError{err}
+		return false, &diskError{err}
 	}
 	r.at("synced")
 	for _, m := range messages {
@@ -219,7 +239,7 @@ func (r *Receiver) take(ctx context.Context, l *uplink.Conn, messages []uplink.I
 	for f := range touched {
 		gateways[f.gateway] = true
 	}
-	return r.acknowledge(ctx, l, slices.Collect(maps.Keys(gateways)))
+	return len(fresh) > 0, r.acknowledge(ctx, l, slices.Collect(maps.Keys(gateways)))
 }
 
 // release makes what was written to ledgers last, some at a time: a disk takes many
