@@ -103,15 +103,21 @@ func TestHostileMessages(t *testing.T) {
 	}
 }
 
+// copyOf is a book that goes its own way from here.
+func copyOf(b *book) *book {
+	c := *b
+	c.entries, c.deltas, c.digests, c.pieces = maps.Clone(b.entries), maps.Clone(b.deltas), slices.Clone(b.digests), maps.Clone(b.pieces)
+	return &c
+}
+
 // bookAfter is a copy of the book that has gone further by a snapshot.
 func bookAfter(b *book) *book {
-	c := *b
-	c.entries, c.deltas, c.digests = maps.Clone(b.entries), maps.Clone(b.deltas), slices.Clone(b.digests)
+	c := copyOf(b)
 	for n := range 3 {
 		c.push(entry(uid(60+n), session.Blocked))
 	}
 	c.snapshot(3)
-	return &c
+	return c
 }
 
 // putSpoiled puts a next version on a broker that has the payload in the place of
@@ -128,6 +134,50 @@ func (a *air) putSpoiled(b *book, kind string, payload []byte) {
 	all[topic] = payload
 	for _, topic := range topics {
 		a.publish(topic, all[topic])
+	}
+}
+
+// Somebody who may write to the broker and has no key sends pieces that are right in
+// everything but their hash: list, version, counts.
+func TestForgedPieces(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			a, b := settled(t)
+			before, entries := a.memory.inForce()
+			forged := copyOf(b)
+			n := b.version() + 1
+			b.push(entry(uid(50), session.Accepted))
+			forged.push(entry(uid(51), session.Accepted))
+			spoilt := []string{b.topics.Delta(n)}
+			if kind != "delta" {
+				b.snapshot(4)
+				forged.snapshot(4)
+				spoilt = slices.DeleteFunc(slices.Collect(maps.Keys(forged.pieces)), func(topic string) bool {
+					return kind == "chunk" && topic == b.topics.Index(n)
+				})
+			}
+			_, all := a.pieces(b)
+			_, theirs := a.pieces(forged)
+			for topic, payload := range all {
+				if slices.Contains(spoilt, topic) {
+					payload = theirs[topic]
+				}
+				if topic != b.topics.Head() {
+					a.publish(topic, payload)
+				}
+			}
+			a.publish(b.topics.Head(), b.signed(t))
+			a.pass(5 * time.Minute)
+			if v, got := a.memory.inForce(); v != before || !reflect.DeepEqual(got, entries) {
+				t.Errorf("got %+v with %v, want the list from before", v, got)
+			}
+			if s := a.sync.State(); s.Refused == 0 || s.State == "current" {
+				t.Errorf("got %+v, want it refused", s)
+			}
+			a.put(b)
+			a.pass(2 * time.Hour) // it tries again within one
+			a.want(b)
+		})
 	}
 }
 

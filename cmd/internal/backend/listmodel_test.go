@@ -58,6 +58,7 @@ type model struct {
 	old       [][]byte              // heads that were true once
 
 	boards []*follower
+	newest []session.ListVersion // that each of them has had
 }
 
 // TestEverythingConverges does what publishers, brokers and gateways may do, and
@@ -89,7 +90,7 @@ func newModel(t *testing.T, seed uint64) *model {
 		f := newFollower(t, m.b, m.pinned, publicOf(m.root))
 		f.o.ListPatience, f.o.RetryMin, f.o.RetryMax = 50*time.Millisecond, time.Millisecond, 50*time.Millisecond
 		f.start()
-		m.boards = append(m.boards, f)
+		m.boards, m.newest = append(m.boards, f), append(m.newest, session.ListVersion{})
 	}
 	return m
 }
@@ -233,6 +234,11 @@ func (m *model) step() string {
 			m.send(head, m.old[m.rand.IntN(len(m.old))])
 		}
 		return "an old head"
+	case 13:
+		for _, topic := range m.some(m.retained(), 3) {
+			m.forge(topic)
+		}
+		return "a forger"
 	case 10:
 		b.stop()
 		return "a gateway goes off"
@@ -245,6 +251,36 @@ func (m *model) step() string {
 		b.stop()
 		b.start()
 		return "a gateway starts again"
+	}
+}
+
+// forge puts a piece on the broker that is right in everything but what it says of
+// the badges, and its hash.
+func (m *model) forge(topic string) {
+	p, ok := m.server.Topics.Retained.Get(topic)
+	if !ok {
+		return
+	}
+	var forged any
+	if d, err := uplink.DecodeDelta(p.Payload); err == nil {
+		forgeEntries(d.Put)
+		forged = d
+	} else if c, err := uplink.DecodeChunk(p.Payload); err == nil {
+		forgeEntries(c.Put)
+		forged = c
+	} else {
+		return
+	}
+	b, err := uplink.Encode(forged)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.send(topic, b)
+}
+
+func forgeEntries(entries []session.Entry) {
+	for i := range entries {
+		entries[i].Account = "forged"
 	}
 }
 
@@ -286,8 +322,9 @@ func (m *model) now() string {
 	return v
 }
 
-// truthful wants a gateway's list to be one that was published, whole. What is in
-// force may change between two looks.
+// truthful wants a gateway's list to be one that was published, whole, and no older
+// one than it has had, whatever became of its file. What is in force may change
+// between two looks.
 func (m *model) truthful(i int, when string) {
 	m.t.Helper()
 	list := m.boards[i].list
@@ -305,6 +342,12 @@ func (m *model) truthful(i int, when string) {
 		}
 		if want, known := m.contents[at(before)]; !known || got != want {
 			m.t.Fatalf("%s: gateway %d has version %s with content %.8s, want %.8s (published: %t)", when, i, at(before), got, want, known)
+		}
+		if before.Version > 0 && before.Compare(m.newest[i]) < 0 {
+			m.t.Fatalf("%s: gateway %d has version %s, want none before %s, which it had", when, i, at(before), at(m.newest[i]))
+		}
+		if before.Version > 0 {
+			m.newest[i] = before
 		}
 		return
 	}
