@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"time"
@@ -88,10 +87,14 @@ type Pushed struct {
 	Snapshot bool // a new snapshot was made
 }
 
-// Push makes entries, sorted by UID, the list: it writes the new version to the
+// Push makes entries, each badge once, the list: it writes the new version to the
 // folder, sends its pieces to the broker, reads each back, and sends the head
 // last. Cut short at any point it can simply be called again.
 func (p *Publisher) Push(ctx context.Context, entries []session.Entry, o PushOpts) (Pushed, error) {
+	entries, err := inOrder(entries)
+	if err != nil {
+		return Pushed{}, fmt.Errorf("push: %w", err)
+	}
 	if o.DryRun {
 		next, err := p.prepare(entries, o, p.store.saved.Head.Epoch+1)
 		return next.pushed, err
@@ -359,18 +362,4 @@ func (p *Publisher) mend(ctx context.Context, l *link, before held) (sent int, e
 }
 
 // Entries is the list as it was pushed last, sorted by UID.
-func (p *Publisher) Entries() ([]session.Entry, error) {
-	m, err := p.store.load()
-	if err != nil {
-		return nil, err
-	}
-	return sorted(m), nil
-}
-
-func sorted(m map[session.IDToken]session.Entry) []session.Entry {
-	entries := make([]session.Entry, 0, len(m))
-	for _, uid := range slices.Sorted(maps.Keys(m)) {
-		entries = append(entries, m[uid])
-	}
-	return entries
-}
+func (p *Publisher) Entries() ([]session.Entry, error) { return p.store.load() }

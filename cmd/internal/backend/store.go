@@ -219,7 +219,7 @@ func (s *store) drop(l leftover) error {
 }
 
 // load reads the list back from its pieces, every hash checked.
-func (s *store) load() (map[session.IDToken]session.Entry, error) {
+func (s *store) load() ([]session.Entry, error) {
 	if s.saved.Head.Version == 0 {
 		return nil, nil
 	}

@@ -63,7 +63,7 @@ func Verify(ctx context.Context, b BrokerOpts, list string, keys jose.JSONWebKey
 	if err != nil {
 		return h, nil, fmt.Errorf("verify: %w", err)
 	}
-	return h, sorted(entries), nil
+	return h, entries, nil
 }
 
 // pieces fetches all that the head names; what is missing is missing.
@@ -137,6 +137,6 @@ func Stored(dir, list string) (uplink.Head, []session.Entry, error) {
 	if s.saved.Head.Version == 0 {
 		return uplink.Head{}, nil, ErrNothing
 	}
-	m, err := s.load()
-	return s.saved.Head, sorted(m), err
+	entries, err := s.load()
+	return s.saved.Head, entries, err
 }
