@@ -7,6 +7,12 @@
 // new one. A configuration that replaces another is on trial until the gateway has
 // connected with it; the daemon gives the verdict, and root acts on it at the next
 // start.
+//
+// Three rooms are in it. The file: file, text, stage. The office, which makes it:
+// csv, make, authority, gathered. The board, which takes it: partition finds it,
+// apply installs it by way of disk, settle ends trials, record keeps what has to be
+// known later, and words says how it came out. Office and board know nothing of each
+// other but the file.
 package provision
 
 // Names on the boot partition.
