@@ -218,12 +218,34 @@ func TestMakeWritesAllOrNothing(t *testing.T) {
 		{"hint: --set gateway.id=ID", nil},
 		{"hint: --set gateway.id=ID", []string{"--set", "gateway.language=it"}},
 		{"is empty", []string{"--set", id, "--password-file", os.DevNull}},
+		{"/dev/zero: larger than 1 MiB", []string{"--set", id, "--password-file", "/dev/zero"}},
+		{"/dev/zero: larger than 1 MiB", []string{"--csv", "/dev/zero"}},
+		{"authority: /dev/zero: larger than 1 MiB", []string{"--set", id, "--client-ca", "/dev/zero", "--client-ca-key", "/dev/zero"}},
+		{`gateway.id: "GW 1": want 1 to 64`, []string{"--set", " Gateway.ID = GW 1 "}},
+		{"--client-ca and --client-ca-key", []string{"--set", id}},
+		{"is it the publisher's folder", []string{"--set", id, "--store", dir}},
 		{"want 1 to 36500", []string{"--set", id, "--days", "99999999"}},
 		{"want 1 to 36500", []string{"--set", id, "--days=-5"}},
 	} {
 		_, errOut, code := badgectl(t, append([]string{"provision", "make", "--template", filepath.Join(dir, "badged.toml"), "--out", dir}, c.args...)...)
 		if code != exitFailed || !strings.Contains(errOut, c.says) {
 			t.Errorf("%v: got code %d and %q, want an error with %q", c.args, code, errOut, c.says)
+		}
+	}
+}
+
+// What a technician or a clerk hands over by mistake is read to an end, and called.
+func TestFilesThatAreNoProvisioningFile(t *testing.T) {
+	root := board(t, "10000000abcd")
+	for file, says := range map[string]string{
+		"/dev/zero": "/dev/zero: larger than 1 MiB", os.DevNull: "empty; copy it again", filepath.Join(root, "gone"): "no such file", root: "is a directory",
+	} {
+		for _, verb := range [][]string{{"check"}, {"apply", "--root", root}} {
+			args := append(append([]string{"provision"}, verb...), file)
+			out, errOut, code := badgectl(t, args...)
+			if code != exitFailed || !strings.Contains(strings.Join(strings.Fields(out+errOut), " "), says) {
+				t.Errorf("%v: got code %d and %q, want %q", args, code, out+errOut, says)
+			}
 		}
 	}
 }
