@@ -84,9 +84,10 @@ func (m Maker) Make(orders []Order) ([]Made, error) {
 	return all, nil
 }
 
-func once(seen map[string]string, what, from string) error {
+// once wants what to come but once; key is where another would be given.
+func once(seen map[string]string, what, from, key string) error {
 	if before, ok := seen[what]; ok {
-		return fmt.Errorf("%s is in %s already; want another", what, before)
+		return fmt.Errorf("%s is in %s already; want another in %s", what, before, key)
 	}
 	seen[what] = from
 	return nil
@@ -95,13 +96,13 @@ func once(seen map[string]string, what, from string) error {
 // unlike wants what tells gateways apart to be so: ids, keys, and the ids of
 // stations in their site.
 func (m Made) unlike(seen map[string]string, from string) error {
-	err := once(seen, "gateway "+m.ID, from)
+	err := once(seen, "gateway "+m.ID, from, "gateway.id")
 	if before, ok := seen[m.key]; ok && m.key != "" {
 		err = errors.Join(err, fmt.Errorf("the key of broker.key is in %s already; want one of its own", before))
 	}
 	seen[m.key] = from
-	for _, id := range m.posts {
-		err = errors.Join(err, once(seen, "station "+id+" of site "+m.site, from))
+	for i, id := range m.posts {
+		err = errors.Join(err, once(seen, "station "+id+" of site "+m.site, from, fmt.Sprintf("station[%d].id", i)))
 	}
 	return err
 }

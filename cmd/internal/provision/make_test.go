@@ -276,7 +276,7 @@ func TestOfficeMistakes(t *testing.T) {
 		{"empty id", "gateway.id,gateway.language\n,de\n", "gateway.id: \"\""},
 		{"bad id", "gateway.id\nGW 1\n", "1 to 64 of a-z"},
 		{"id twice", "gateway.id,station[0].id\ngw-1,a\ngw-1,b\n", "site.csv:3: gateway gw-1 is in site.csv:2 already"},
-		{"station twice in a site", "gateway.id\ngw-1\ngw-2\n", "station washer of site via-roma-12 is in site.csv:2 already"},
+		{"station twice in a site", "gateway.id\ngw-1\ngw-2\n", "station washer of site via-roma-12 is in site.csv:2 already; want another in station[0].id"},
 		{"column twice", "gateway.id,gateway.id\ngw-1,gw-1\n", "twice"},
 		{"no rows", "gateway.id\n", "no gateway in it"},
 		{"nothing", "", "site.csv: empty; want a header"},
