@@ -305,3 +305,30 @@ func TestTheLongestRecordStandsInOnePage(t *testing.T) {
 		t.Errorf("got %d bytes, want at most %d", longest, pageSize-35-4)
 	}
 }
+
+// FuzzDamagedLedger writes anything over a place of a ledger and of its log: it
+// opens, its chain is whole, and it goes on.
+func FuzzDamagedLedger(f *testing.F) {
+	var m made
+	f.Add(uint32(0), []byte("SQLite format 4"), uint32(40), []byte{0, 0, 0, 0})
+	f.Add(uint32(recordRoot*pageSize), bytes.Repeat([]byte{0xA5}, pageSize), uint32(0), []byte{})
+	f.Add(uint32(2*pageSize+7), []byte(`{"ledger":"x","seq":1,"prev":""}`), uint32(32), make([]byte, 24))
+	f.Fuzz(func(t *testing.T, at uint32, spoil []byte, logAt uint32, logSpoil []byte) {
+		if m.db == nil {
+			m = makeLedger(t, 30, true)
+		}
+		d := made{db: bytes.Clone(m.db), log: bytes.Clone(m.log)}
+		copy(d.db[int(at)%len(d.db):], spoil)
+		copy(d.log[int(logAt)%len(d.log):], logSpoil)
+		l := openLedger(t, d.put(t), opts)
+		commit(t, l, 1)
+		all, err := allRecords(context.Background(), l)
+		if err == nil {
+			err = chained(all)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		l.Close()
+	})
+}

@@ -25,6 +25,24 @@ func (r *Receiver) Abandon() {
 	r.lock.Close()
 }
 
+// ParseRecord reads a message of a gateway's events, and its line in a file back.
+func ParseRecord(topic string, payload []byte) (rec, again Record, err error) {
+	if rec, err = parseRecord(topic, payload); err != nil {
+		return rec, rec, err
+	}
+	line, err := formatLine(rec)
+	if err == nil {
+		again, err = parseLine(line)
+	}
+	if err != nil {
+		panic(err) // what was taken must be kept
+	}
+	return rec, again, nil
+}
+
+// FormatLine is a record as a line of a file.
+func FormatLine(rec Record) ([]byte, error) { return formatLine(rec) }
+
 // Reopen frees the folder and gives the way to open it again.
 func (p *Publisher) Reopen() func() (*Publisher, error) {
 	p.Close()

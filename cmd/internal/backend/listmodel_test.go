@@ -245,6 +245,9 @@ func (m *model) step() string {
 	case 11:
 		b.stop()
 		b.loseList()
+		if len(m.old) > 0 && m.rand.IntN(2) == 0 { // the moment for it
+			m.send(head, m.old[m.rand.IntN(len(m.old))])
+		}
 		b.start()
 		return "a gateway loses its list"
 	case 12:

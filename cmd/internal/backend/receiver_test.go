@@ -25,7 +25,7 @@ var firstPrev = strings.Repeat("0", 64)
 
 // gateway is one that sends what it is told to.
 type gateway struct {
-	t    *testing.T
+	t    testing.TB
 	conn *uplink.Conn
 	prev string
 	seq  int
