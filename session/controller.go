@@ -35,6 +35,7 @@ const (
 	firstRetry    = 100 * time.Millisecond
 	lastRetry     = 30 * time.Second
 	relayRetry    = time.Second
+	recheckRetry  = 10 * time.Second // while the list cannot be read
 	flushTimeout  = 5 * time.Second
 )
 
@@ -205,25 +206,43 @@ func (c *Controller) Run(ctx context.Context) error {
 	return l.run(ctx)
 }
 
-// recheckAll looks the badges of open sessions up again whenever the list changed.
+// recheckAll looks the badges of open sessions up again whenever the list changed,
+// and until it could be read.
 func (c *Controller) recheckAll(ctx context.Context) {
-	for {
+	var retry <-chan time.Time
+	for said := ""; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-c.recheck:
+		case <-retry:
 		}
-		for id, st := range c.state.Load().stations {
-			if st.Session == nil || st.Session.UID == "" {
-				continue
-			}
-			uid := st.Session.UID
-			l, err := c.lookup(uid)
-			if err != nil {
-				c.d.Log.Error("list lookup failed", "station", id, "err", err)
-				continue
-			}
-			c.post(item{event: ListingChanged{id, uid, l}})
+		retry = nil
+		err := c.recheckOnce()
+		if err == nil {
+			said = ""
+			continue
+		}
+		retry = time.After(recheckRetry)
+		if err.Error() != said {
+			said = err.Error()
+			c.d.Log.Error("list not read again for open sessions, retrying", "err", err)
 		}
 	}
+}
+
+func (c *Controller) recheckOnce() (failed error) {
+	for id, st := range c.state.Load().stations {
+		if st.Session == nil || st.Session.UID == "" {
+			continue
+		}
+		uid := st.Session.UID
+		l, err := c.lookup(uid)
+		if err != nil {
+			failed = err
+			continue
+		}
+		c.post(item{event: ListingChanged{id, uid, l}})
+	}
+	return failed
 }

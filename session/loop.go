@@ -339,9 +339,7 @@ func (l *loop) broke(id string, r *relay, want bool, err error) {
 
 // flush writes what is left when the daemon stops.
 func (l *loop) flush() error {
-	if l.start == nil {
-		l.step(item{event: stopping{}})
-	}
+	l.step(item{event: stopping{}})
 	l.journal.retry = 0
 	l.pump()
 	limit := time.NewTimer(flushTimeout)
@@ -349,8 +347,12 @@ func (l *loop) flush() error {
 	for l.journal.writing || !l.journal.pending.Empty() {
 		select {
 		case err := <-l.journal.results:
+			starting, isStart := l.start != nil, l.journal.start
 			l.written(err)
-			if err != nil {
+			if starting && l.start == nil {
+				l.step(item{event: stopping{}})
+			}
+			if err != nil && !isStart { // a start that was not written was refused
 				return fmt.Errorf("write sessions before stopping: %w", err)
 			}
 		case <-limit.C:

@@ -180,21 +180,26 @@ func (s *step) count(c StationConfig, st *station, sample Sample) {
 	if st.Known {
 		s.advance(c, st, sample.Register-st.Register)
 	}
-	st.Register, st.Known = sample.Register, true
+	st.Register, st.Known, st.ReadAt = sample.Register, true, now
 	m.power, m.hasPower, m.alive, m.at = max(0, sample.Power), sample.HasPower, true, now
 	if back {
 		m.restart(now)
+		if st.Session != nil { // it may have drawn until now
+			st.Session.LastDraw = st.Session.age(now)
+		}
 		return
 	}
 	m.push(now, c.IdleFor)
 }
 
 // advance gives delta to the session or to nobody. A register that went back or
-// jumped gives nothing to the session but a mark.
+// jumped gives nothing to the session but a mark, and proves no rest: the window
+// begins anew.
 func (s *step) advance(c StationConfig, st *station, delta MilliWattHours) {
 	t := st.Session
 	if delta < 0 || s.jumped(c, st, delta) {
 		s.faultOnce(c.ID, st, "meter register went back or jumped")
+		st.meter.restart(s.now.Up)
 		if t != nil && t.mark(ReviewMeterBackward) {
 			s.save(c.ID)
 		}

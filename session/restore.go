@@ -63,8 +63,9 @@ func (s *step) wake(c StationConfig, st *station) {
 	// before the meter can tell whether a machine runs on it.
 	st.left = st.Release > 0 && st.Release <= s.now.Up
 	if !same { // every relay has fallen
-		st.Release, st.Ran = 0, min(st.Ran, 1)
+		st.Release, st.Ran, st.ReadAt = 0, min(st.Ran, 1), 0
 	}
+	st.meter.at = st.ReadAt // a register that has jumped since is found out
 	if t == nil {
 		return
 	}

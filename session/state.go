@@ -26,6 +26,7 @@ type station struct {
 	Disabled     bool           `json:"disabled,omitempty"`
 	Known        bool           `json:"known,omitempty"` // Register has been read
 	Register     MilliWattHours `json:"register,omitempty"`
+	ReadAt       time.Duration  `json:"readAt,omitempty"` // Up of the last reading; 0 is none in this boot
 	Unattributed MilliWattHours `json:"unattributed,omitempty"`
 	Session      *tx            `json:"session,omitempty"`
 	Release      time.Duration  `json:"release,omitempty"` // Up until which the relay stays on after laundry; 0 is not
@@ -175,6 +176,11 @@ func (s *station) phase(c StationConfig) Phase {
 
 // age is how long the session has been open, without the time that the board was off.
 func (t *tx) age(up time.Duration) time.Duration { return t.Before + max(0, up-t.Since) }
+
+// unsure tells that the register was seen to be wrong, or too low.
+func (t *tx) unsure() bool {
+	return slices.Contains(t.Review, ReviewMeterBackward) || slices.Contains(t.Review, ReviewMeterDoubt)
+}
 
 // mark adds a review mark and tells whether it is new.
 func (t *tx) mark(r Review) bool {

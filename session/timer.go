@@ -112,12 +112,13 @@ func (s *station) freeIn(c StationConfig, now time.Duration) time.Duration {
 }
 
 // patience is how long Preparing lasts. Pulses cannot tell a programmed delay
-// from a machine that is off, and a silent meter tells nothing.
+// from a machine that is off, and a meter that is silent, or whose register is
+// not to be believed and stands alone, tells nothing.
 func (s *station) patience(c StationConfig) time.Duration {
 	switch {
 	case c.Plug:
 		return c.StartTimeout
-	case c.Meter && !s.meter.alive:
+	case c.Meter && (!s.meter.alive || !s.meter.hasPower && s.Session.unsure()):
 		return max(c.DelayMax, c.MaxDuration)
 	case c.Meter && !c.MeterPower:
 		return c.DelayMax
@@ -189,6 +190,9 @@ type stopping struct{}
 func (stopping) apply(s *step) {
 	for id, c := range s.m.stations {
 		st := s.st.stations[id]
+		if st.starting { // decided when the start is written, or is not
+			continue
+		}
 		if st.Session == nil && st.Release > 0 {
 			if !st.mayRun(c, s.now.Up) {
 				st.Release = 0 // nobody would open the relay later

@@ -59,7 +59,9 @@ func (s *step) end(c StationConfig, st *station, e ending) {
 	if c.Kind == Laundry && t.Phase != PhasePreparing && !t.Test && hadRelay {
 		st.Release, st.strayed = s.now.Up+max(c.DoorRelease, 1), false
 	}
-	st.Session, st.Spent = nil, st.plugged > 0
+	if st.Session = nil; !t.Test {
+		st.Spent = st.plugged > 0
+	}
 	s.show(Signal{
 		Name: SignalEnded, Reader: c.Reader, Station: c.ID, Language: t.Language,
 		Energy: t.Now.WattHours() - t.Start.WattHours(),
