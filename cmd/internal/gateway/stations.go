@@ -45,7 +45,8 @@ func (r *relay) Set(on bool) error {
 // retryInput is how long a line or meter that failed is left alone.
 const retryInput = 5 * time.Second
 
-// runInput follows a contact: f hears its level at first and after every change.
+// runInput follows a contact: f hears its level at first and after every change, once
+// the contact has come to rest.
 func (g *gateway) runInput(ctx context.Context, line string, f func(active bool)) error {
 	said := ""
 	for ctx.Err() == nil {
@@ -59,24 +60,47 @@ func (g *gateway) runInput(ctx context.Context, line string, f func(active bool)
 	return nil
 }
 
+// atRest is how long a contact has stood still when it counts: longer than one
+// bounces, or a pull-up takes to lift a filtered line; shorter than a press.
+const atRest = 30 * time.Millisecond
+
 func (g *gateway) followInput(ctx context.Context, line string, f func(bool)) error {
 	in, err := g.hw.Input(line)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	active, err := in.Active()
-	if err != nil {
-		return err
-	}
-	f(active)
-	return in.Edges(ctx, func(station.Edge) {
-		// What counts is where the contact came to rest, not each bounce on the way.
-		if now, err := in.Active(); err == nil && now != active {
-			active = now
-			f(active)
+	ctx, stop := context.WithCancel(ctx)
+	moved, failed := make(chan struct{}), make(chan error, 1)
+	defer func() { stop(); <-failed }()
+	go func() {
+		defer close(failed)
+		failed <- in.Edges(ctx, func(station.Edge) {
+			select {
+			case moved <- struct{}{}:
+			case <-ctx.Done():
+			}
+		})
+	}()
+	rest := time.NewTimer(atRest)
+	defer rest.Stop()
+	for heard, active := false, false; ; {
+		select {
+		case <-moved:
+			rest.Reset(atRest)
+		case <-rest.C:
+			now, err := in.Active()
+			if err != nil {
+				return err
+			}
+			if !heard || now != active {
+				heard, active = true, now
+				f(active)
+			}
+		case err := <-failed:
+			return err
 		}
-	})
+	}
 }
 
 // openPanel takes the lines of lights and buzzer, and the display's bus. A panel without one of its
