@@ -3,6 +3,7 @@ package session_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -146,6 +147,20 @@ func (a *anyone) check() error {
 		sum := billed[s.ID] + session.MilliWattHours(s.Energy)*1000 + s.Unattributed
 		if s.Metered && sum != s.Register {
 			return fmt.Errorf("got %d mWh in sessions and outside at %s, want the register %d", sum, s.ID, s.Register)
+		}
+	}
+	return a.twin()
+}
+
+// twin holds that a daemon that starts now knows of every session what this one does.
+func (a *anyone) twin() error {
+	s, _ := a.m.Restore(a.journal, a.now)
+	now := a.m.Status(a.state, a.now.Up)
+	for i, next := range a.m.Status(s, a.now.Up) {
+		is := now[i]
+		if next.Disabled != is.Disabled || next.TransactionID != is.TransactionID || next.Account != is.Account ||
+			next.Recovering != is.Recovering || !slices.Equal(next.Review, is.Review) || is.TransactionID != "" && next.Phase != is.Phase {
+			return fmt.Errorf("got %+v after a restart, want %+v", next, is)
 		}
 	}
 	return nil

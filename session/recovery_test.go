@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -146,8 +147,8 @@ func TestStationThatLeftTheConfigEndsItsSession(t *testing.T) {
 	d, _ := charging(t)
 	d.cfg.Stations = []session.StationConfig{station(session.Laundry, "washer")}
 	d.restart()
-	if got := d.last(); got.EventType != session.Ended || got.Station != "garage" {
-		t.Errorf("got %s at %s, want Ended at garage", got.EventType, got.Station)
+	if got := d.last(); got.EventType != session.Ended || got.Station != "garage" || !slices.Contains(got.Review, session.ReviewEstimated) {
+		t.Errorf("got %s at %s with %q, want Ended at garage, Estimated", got.EventType, got.Station, got.Review)
 	}
 	n := len(d.records)
 	d.restart()

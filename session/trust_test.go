@@ -92,9 +92,13 @@ func TestJumpOverARestart(t *testing.T) {
 			d, reg := charging(t)
 			d.tick(tc.silent)
 			d.restart()
+			before := d.m.Status(d.state, d.now.Up)[0].Unattributed
 			*reg += tc.grew + 500 // what is drawn is not whole watt-hours
 			d.tick(5 * time.Second)
 			d.read("garage", *reg, 6000)
+			if got := d.m.Status(d.state, d.now.Up)[0].Unattributed - before; tc.billed == 0 && got < tc.grew {
+				t.Errorf("got %d mWh more that are nobody's, want all of the jump", got)
+			}
 			d.tap("AAAA0001")
 			got := d.last()
 			least := 1000 + tc.billed

@@ -24,6 +24,7 @@ type registers struct {
 	mu   sync.Mutex
 	unit uint8
 	at   map[uint16]uint16
+	busy int // questions to come that are refused
 }
 
 func (r *registers) read(unit uint8, address, n uint16) ([]uint16, error) {
@@ -31,6 +32,10 @@ func (r *registers) read(unit uint8, address, n uint16) ([]uint16, error) {
 	defer r.mu.Unlock()
 	if unit != r.unit {
 		return nil, modbus.ErrGWTargetFailedToRespond
+	}
+	if r.busy > 0 {
+		r.busy--
+		return nil, modbus.ErrServerDeviceBusy
 	}
 	var words []uint16
 	for i := range n {
@@ -218,6 +223,29 @@ func TestModbusMeterIsLostAndBack(t *testing.T) {
 	s = until(t, samples, "an answer", func(s station.Sample) bool { return s.Err == nil })
 	if s.Register != 6_000_000 {
 		t.Errorf("back: got register %d, want the new one", s.Register)
+	}
+}
+
+// Only misses in a row make a meter silent, however many there have been.
+func TestModbusMeterThatIsOftenBusyIsNotLost(t *testing.T) {
+	r := &registers{unit: 7}
+	r.putFloat(0x48, 5)
+	r.putFloat(0x0C, 100)
+	address := freeAddress(t)
+	device(t, address, r)
+	bus, err := station.NewBus(station.BusOpts{URL: "tcp://" + address, Timeout: 30 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	samples := pollBus(t, bus, "sdm120", 7)
+	for range 5 {
+		s := until(t, samples, "an answer", func(station.Sample) bool { return true })
+		if s.Err != nil {
+			t.Fatalf("got %v after two misses in a row, want an answer", s.Err)
+		}
+		r.mu.Lock()
+		r.busy = 2
+		r.mu.Unlock()
 	}
 }
 
