@@ -136,21 +136,17 @@ func (c *Conn) options(ctx context.Context, b Broker, s Session) *mqtt.ClientOpt
 func connectError(err error, b Broker, s Session) error {
 	switch {
 	case errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword), errors.Is(err, packets.ErrorRefusedNotAuthorised):
-		return fmt.Errorf("connect to %s: %w: %w (check user %q, its password or client certificate, and the broker's access list)",
+		return fmt.Errorf("connect to %s: %w: %w\nhint: ask the broker's operator whether user %q may log in, with this password or client certificate",
 			b.URL, ErrCredentials, err, b.User)
 	case errors.Is(err, packets.ErrorRefusedIDRejected):
 		return fmt.Errorf("connect to %s: broker refuses the client id %q: %w", b.URL, s.ClientID, err)
 	}
-	_, _, secure, _ := b.target()
-	hint := ""
-	switch { // after the handshake: TLS 1.3 refuses a client's certificate then, and the alert may be lost
-	case !secure || strings.Contains(err.Error(), "(check "):
-	case hungUp(err):
-		hint = " (the broker hung up: if it wants a client certificate, check broker.cert and broker.key)"
-	default:
-		hint = tlsHint(err)
+	text := hint(err)
+	// After the handshake: TLS 1.3 refuses a client's certificate then, and the alert may be lost.
+	if _, _, secure, _ := b.target(); secure && hungUp(err) && text == "" && !strings.Contains(err.Error(), "\nhint: ") {
+		text = "\nhint: the broker hung up: if it wants a client certificate, check broker.cert and broker.key"
 	}
-	return fmt.Errorf("connect to %s: %w%s", b.URL, err, hint)
+	return fmt.Errorf("connect to %s: %w%s", b.URL, err, text)
 }
 
 // hungUp tells whether the other end closed the connection.

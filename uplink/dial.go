@@ -72,7 +72,7 @@ func (b Broker) open(ctx context.Context) (net.Conn, error) {
 	}
 	c, err := (&tls.Dialer{NetDialer: &d, Config: config}).DialContext(ctx, network, address)
 	if err != nil {
-		return nil, fmt.Errorf("connect with TLS: %w%s", err, tlsHint(err))
+		return nil, fmt.Errorf("connect with TLS: %w%s", err, hint(err))
 	}
 	return c, nil
 }
@@ -157,19 +157,32 @@ func (b Broker) usable() error {
 	return errors.Join(err, bad)
 }
 
-func tlsHint(err error) string {
+// hint says what to check first, after a line of its own; "" where nobody knows.
+func hint(err error) string {
 	var invalid x509.CertificateInvalidError
 	var unknown x509.UnknownAuthorityError
-	var name x509.HostnameError
+	var host x509.HostnameError
+	var name *net.DNSError
+	var slow net.Error
 	switch {
+	case strings.Contains(err.Error(), "\nhint: "):
+		return "" // it has one
 	case strings.Contains(err.Error(), "remote error: tls:"): // an alert (RFC 8446, 6); crypto/tls has no type for it
-		return " (the broker refuses this: check broker.cert and broker.key, their dates, and that the broker knows their authority)"
+		return "\nhint: the broker refuses this: check broker.cert and broker.key, their dates, and that the broker knows their authority"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return " (check the broker's certificate and this board's clock)"
+		return "\nhint: check this board's clock: date; if it is right, the broker's operator must renew its certificate"
 	case errors.As(err, &unknown):
-		return " (check broker.ca: it must hold the authority of the broker's certificate)"
+		return "\nhint: check broker.ca: it must hold the authority of the broker's certificate"
+	case errors.As(err, &host):
+		return "\nhint: check broker.url: the certificate is for another host name"
+	case errors.As(err, &name) && name.IsNotFound:
+		return "\nhint: check broker.url letter by letter: there is no machine of this name"
 	case errors.As(err, &name):
-		return " (check broker.url: the certificate is for another host name)"
+		return "\nhint: check the network of this board: cable or SIM, then the router"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "\nhint: ask the broker's operator whether it runs, and check the port in broker.url: its machine is there and refuses"
+	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH), errors.As(err, &slow) && slow.Timeout():
+		return "\nhint: check the network of this board: cable or SIM, then the router; if others there get out, ask the broker's operator"
 	}
 	return ""
 }

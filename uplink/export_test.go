@@ -77,3 +77,6 @@ func MayReconnect(c *Conn) bool {
 	o := c.client.OptionsReader()
 	return o.AutoReconnect() || o.ConnectRetry()
 }
+
+// Hint is what to check first after an error.
+var Hint = hint

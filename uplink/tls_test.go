@@ -1,8 +1,12 @@
 package uplink_test
 
 import (
+	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -212,4 +216,32 @@ func TestTwoBoardsWithOneIdentityAreRecognised(t *testing.T) {
 	})
 	one.record(3)
 	until(t, "records go out between two takeovers", func() bool { o, _ := one.Outbox(t.Context()); return o.Taken == 3 })
+}
+
+// What fails before any broker speaks says what to look at first.
+func TestNoConnectionSaysWhatToCheck(t *testing.T) {
+	for name, c := range map[string]struct {
+		err  error
+		want string
+	}{
+		"no such name":      {&net.DNSError{Err: "no such host", IsNotFound: true}, "broker.url letter by letter"},
+		"no name service":   {&net.DNSError{Err: "i/o timeout", IsTimeout: true}, "cable or SIM"},
+		"no broker there":   {&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, "ask the broker's operator whether it runs"},
+		"no way":            {&net.OpError{Op: "dial", Err: syscall.ENETUNREACH}, "cable or SIM"},
+		"no answer":         {context.DeadlineExceeded, "cable or SIM"},
+		"a certificate old": {x509.CertificateInvalidError{Reason: x509.Expired}, "check this board's clock"},
+		"told already":      {errors.New("no\nhint: such"), ""},
+		"nobody knows":      {errors.New("no"), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := uplink.Hint(fmt.Errorf("network error: %w", c.err))
+			if (got == "") != (c.want == "") || !strings.Contains(got, c.want) || c.want != "" && !strings.HasPrefix(got, "\nhint: ") {
+				t.Errorf("got %q, want a hint with %q", got, c.want)
+			}
+		})
+	}
+	_, err := uplink.Dial(t.Context(), uplink.Broker{URL: "tcp://127.0.0.1:1"}, uplink.Session{ClientID: "gw-1"})
+	if err == nil || !strings.Contains(err.Error(), "\nhint: ask the broker's operator whether it runs") {
+		t.Errorf("got %v, want a hint", err)
+	}
 }

@@ -9,8 +9,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 
 	"badged/cmd/internal/control"
@@ -60,13 +63,20 @@ func (c *doctorCmd) examine(e *env) (checks []control.Check, err error) {
 	if !errors.Is(err, control.ErrNobody) || c.Reader != "" || c.GainSweep {
 		return checks, err
 	}
-	down := control.Failed(err, "mend what fails below, then: systemctl start badged; journalctl -u badged -n 50 tells why it stopped")
+	down := control.Failed(fmt.Errorf("badged does not run: nothing listens at %s", e.socket),
+		"mend what fails below, then: sudo systemctl start badged; if it stops again: journalctl -u badged -n 50")
 	return append([]control.Check{down.Named("daemon")}, examineBoard(e.ctx, c.Config)...), nil
 }
 
-// examineBoard has the daemon's program look at what it would work with.
+// examineBoard has the daemon's program look at what it would work with, as the
+// user that it runs as on a board: what root may read is no answer.
 func examineBoard(ctx context.Context, config string) (checks []control.Check) {
 	cmd := exec.CommandContext(ctx, daemonProgram(), "--config", config, "--examine")
+	as, err := daemonUser(os.Geteuid(), "badged")
+	if err != nil {
+		return []control.Check{control.Failed(err, "run this as root").Named("board")}
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as}
 	var problem strings.Builder
 	cmd.Stderr = &problem
 	out, err := cmd.Output()
@@ -78,6 +88,33 @@ func examineBoard(ctx context.Context, config string) (checks []control.Check) {
 			"run this as root; is the package badged installed whole? dpkg --verify badged").Named("board")}
 	}
 	return checks
+}
+
+// daemonUser is whom a board is examined as: by root as the user of the package, by
+// others not at all. At a desk, without that user, it is who asks: nil.
+func daemonUser(euid int, name string) (*syscall.Credential, error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		return nil, nil
+	}
+	if euid != 0 {
+		return nil, errors.New("only root sees what badged may use\nhint: sudo badgectl doctor")
+	}
+	groups, err := u.GroupIds()
+	if err != nil {
+		return nil, err
+	}
+	c := &syscall.Credential{Uid: number(u.Uid), Gid: number(u.Gid)}
+	for _, g := range groups {
+		c.Groups = append(c.Groups, number(g))
+	}
+	return c, nil
+}
+
+// number reads an id that the system has written.
+func number(id string) uint32 {
+	n, _ := strconv.ParseUint(id, 10, 32)
+	return uint32(n)
 }
 
 func firstLine(s string) string {
@@ -135,14 +172,14 @@ func yes(e *env, in *bufio.Scanner, question string, a ...any) bool {
 	return answer == "y" || answer == "yes"
 }
 
-// printChecks has one line a check; what to do follows the finding.
+// printChecks has one line a check; what to do follows the finding and an arrow.
 func printChecks(out io.Writer, checks []control.Check) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	defer w.Flush()
 	for _, c := range checks {
 		text := c.Text
 		if c.Do != "" {
-			text += "; " + c.Do
+			text += " -> " + c.Do
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\n", c.State, c.Name, text)
 	}

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -78,7 +80,7 @@ func TestDoctorPrintsOneLineACheck(t *testing.T) {
 		{Name: "reader hall: bus", State: control.CheckWarn, Text: "bursts break", Do: "mux chip select as a GPIO"},
 	}}
 	code, out, _ := doctor(t, g, "--reader", "hall")
-	want := "ok    reader hall: chip  MFRC522 v2.0\nwarn  reader hall: bus   bursts break; mux chip select as a GPIO\n"
+	want := "ok    reader hall: chip  MFRC522 v2.0\nwarn  reader hall: bus   bursts break -> mux chip select as a GPIO\n"
 	if code != 0 || out != want || g.asked.Reader != "hall" || g.asked.GainSweep {
 		t.Errorf("got %d, %q after %+v, want 0, %q", code, out, g.asked, want)
 	}
@@ -103,7 +105,7 @@ func TestDoctorAsksBeforeARelayClicks(t *testing.T) {
 		"one seen, one left": {"y\ny\nn\n", nil, "washer", 0, "ok  station washer: relay tried  it closes and opens\n"},
 		"not seen":           {"yes\nno\n\n", nil, "washer", exitFailed, "check the supply of the relay board"},
 		"nobody there":       {"", nil, "", 0, ""},
-		"in a session":       {"n\ny\n", errors.New("the relay stays as it is: StationOccupied"), "garage-17", exitFailed, "StationOccupied; end the session first"},
+		"in a session":       {"n\ny\n", errors.New("the relay stays as it is: StationOccupied"), "garage-17", exitFailed, "StationOccupied -> end the session first"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := &examined{refuses: c.refuses}
@@ -125,8 +127,8 @@ func TestDoctorWithoutAGatewayLooksAtTheBoard(t *testing.T) {
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	t.Setenv("CONFIG", filepath.Join(dir, "x.toml"))
 	out, _, code := badgectl(t, "--socket", filepath.Join(dir, "none.sock"), "doctor", "--config", os.Getenv("CONFIG"))
-	if code != exitFailed || !strings.Contains(out, "FAIL  daemon  nothing listens at") || !strings.Contains(out, "systemctl start badged") ||
-		!strings.Contains(out, "FAIL  config  x.toml:3: gateway.id: missing; mend it") {
+	if code != exitFailed || !strings.Contains(out, "FAIL  daemon  badged does not run: nothing listens at") || !strings.Contains(out, "sudo systemctl start badged") ||
+		!strings.Contains(out, "FAIL  config  x.toml:3: gateway.id: missing -> mend it") {
 		t.Errorf("got %d, %s, want what the board says though nothing runs", code, out)
 	}
 	t.Setenv("PATH", t.TempDir())
@@ -139,9 +141,27 @@ func TestDoctorWithoutAGatewayLooksAtTheBoard(t *testing.T) {
 func TestReportIsForThePapers(t *testing.T) {
 	g := &examined{checks: []control.Check{{Name: "clock", State: control.CheckWarn, Text: "not set", Do: "check the network"}}}
 	code, out, _ := doctor(t, g, "--report")
-	for _, want := range []string{"COMMISSIONING REPORT", "gw-0042", "station washer", "warn  clock  not set; check the network", "0 checks are ok, 1 want a look, 0 failed.", "Signature: ___"} {
+	for _, want := range []string{"COMMISSIONING REPORT", "gw-0042", "station washer", "warn  clock  not set -> check the network", "0 checks are ok, 1 want a look, 0 failed.", "Signature: ___"} {
 		if code != 0 || !strings.Contains(out, want) {
 			t.Errorf("got %d, %s, want %q", code, out, want)
 		}
+	}
+}
+
+// Root reads what the gateway may not, and would find all well.
+func TestBoardIsExaminedAsTheDaemonsUser(t *testing.T) {
+	nobody, err := user.Lookup("nobody")
+	if err != nil {
+		t.Skip(err)
+	}
+	as, err := daemonUser(0, nobody.Username)
+	if err != nil || as == nil || as.Uid != number(nobody.Uid) || len(as.Groups) == 0 || slices.Contains(as.Groups, 0) {
+		t.Errorf("got %+v, %v, want the user and its groups", as, err)
+	}
+	if as, err := daemonUser(1000, nobody.Username); as != nil || err == nil || !strings.Contains(err.Error(), "hint: sudo badgectl doctor") {
+		t.Errorf("got %+v, %v of who is not root, want a hint", as, err)
+	}
+	if as, err := daemonUser(1000, "no-such-user"); as != nil || err != nil {
+		t.Errorf("got %+v, %v at a desk, want who asks", as, err)
 	}
 }

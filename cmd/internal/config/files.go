@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 
@@ -78,7 +79,7 @@ func (c Config) Check() (notes []string, err error) {
 			err = errors.Join(err, secret(f.Path))
 		}
 		if err != nil {
-			p.add(f.Key, "%v", err)
+			p.add(f.Key, "%v", denied(err))
 		}
 	}
 	if err := c.rootsApart(); err != nil {
@@ -110,6 +111,15 @@ func (c Config) closedAtBoot() (notes []string) {
 			"put gpio=%d=op,dh into config.txt, or use one of GPIO0 to GPIO8", s.ID, s.Relay, n))
 	}
 	return notes
+}
+
+// denied adds to an error about rights whose the file has to be.
+func denied(err error) error {
+	var no *fs.PathError
+	if !errors.As(err, &no) || !errors.Is(no, fs.ErrPermission) {
+		return err
+	}
+	return fmt.Errorf("%w: it must belong to the user that runs this: on a board sudo chown badged %s", err, no.Path)
 }
 
 // secret refuses files that others can read.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -61,9 +62,13 @@ func TestConfigsThatCannotBeHad(t *testing.T) {
 		}
 	}
 	// Root may read all, so the system's answer stands for the file.
-	denied := &fs.PathError{Op: "open", Path: "/etc/badged/badged.toml", Err: syscall.EACCES}
-	if err := unreadable(denied.Path, denied); !strings.Contains(err.Error(), "permission denied; the user that runs this") || strings.Contains(err.Error(), "open /etc") {
+	closed := &fs.PathError{Op: "open", Path: "/etc/badged/badged.toml", Err: syscall.EACCES}
+	if err := unreadable(closed.Path, closed); !strings.Contains(err.Error(), "permission denied; the user that runs this") || strings.Contains(err.Error(), "open /etc") {
 		t.Errorf("got %v, want what to do", err)
+	}
+	key := &fs.PathError{Op: "open", Path: "/etc/badged/gateway.key", Err: syscall.EACCES}
+	if got := denied(fmt.Errorf("pair: %w", key)); !strings.HasSuffix(got.Error(), "sudo chown badged /etc/badged/gateway.key") {
+		t.Errorf("got %v, want whose it has to be", got)
 	}
 	broken := &fs.PathError{Op: "read", Path: "/etc/badged/badged.toml", Err: syscall.EIO}
 	if err := unreadable(broken.Path, broken); errors.As(err, new(*Error)) || !errors.Is(err, syscall.EIO) {

@@ -31,7 +31,7 @@ func (d door) Doctor(ctx context.Context, e control.Examination) ([]control.Chec
 	out = append(out, examineStations(d.cfg, s.Stations)...)
 	out = append(out, checkClock(s.Clock, d.clock.settler()))
 	out = append(out, d.examineDatabases(ctx)...)
-	out = append(out, checkBroker(s.Broker), checkList(d.cfg, s.List, s.Clock), checkLedger(d.cfg, s.Ledger.Outbox), d.checkTaps())
+	out = append(out, checkBroker(s.Broker), checkList(d.cfg, s.List, s.Broker.Connected, s.Clock), checkLedger(d.cfg, s.Ledger.Outbox), d.checkTaps())
 	return append(out, checkKnownFaults(s.Faults)...), nil
 }
 

@@ -32,7 +32,7 @@ func examineConfig(c config.Config) []control.Check {
 
 // ConfigChecks has a line for each problem that Load or Check found.
 func ConfigChecks(err error) []control.Check {
-	const mend = "mend it before the next start: badged would not start with it"
+	const mend = "correct it, or ask the office for a new badged-provision.toml: badged does not start with it"
 	var bad *config.Error
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // the config itself
@@ -51,7 +51,7 @@ func ConfigChecks(err error) []control.Check {
 func compareConfig(inForce, now config.Config, notes []string) []control.Check {
 	file := control.Fine("%s, %d readers, %d stations", now.File, len(now.Readers), len(now.Stations))
 	if !inForce.Same(now) {
-		file = control.Warn("restart badged to take it up: systemctl restart badged", "%s has been changed since the start", now.File)
+		file = control.Warn("restart badged to take it up: sudo systemctl restart badged", "%s has been changed since the start", now.File)
 	}
 	out := []control.Check{file.Named("config")}
 	for _, n := range notes {
@@ -85,7 +85,7 @@ func checkLogin(c config.Config, now time.Time) control.Check {
 		return control.Fine("none of its own: it logs in with user and password")
 	}
 	if _, err := c.Broker.Pair(); err != nil {
-		return control.Failed(err, "certificate and key must be a pair: provision the gateway again")
+		return control.Failed(err, "ask the office for a new badged-provision.toml: certificate and key must be a pair")
 	}
 	return checkDates(c.Broker.Cert, now)
 }
@@ -94,7 +94,7 @@ func checkLogin(c config.Config, now time.Time) control.Check {
 func checkDates(path string, now time.Time) control.Check {
 	certs, err := config.ReadCertificates(path)
 	if err != nil {
-		return control.Failed(err, "put the PEM file there that the broker's operator gave")
+		return control.Failed(err, "ask the office for a new badged-provision.toml, or put the PEM file there that the broker's operator gave")
 	}
 	first := certs[0]
 	for _, c := range certs {
@@ -105,7 +105,7 @@ func checkDates(path string, now time.Time) control.Check {
 	who := fmt.Sprintf("%s (%s)", first.Subject.CommonName, filepath.Base(path))
 	left := first.NotAfter.Sub(now)
 	check := control.Fine("%s is good until %s, %d days", who, first.NotAfter.Format(time.DateOnly), left/(24*time.Hour))
-	const renew = "put the renewed one in its place; it is taken up without a restart"
+	renew := "ask the office for a new one, and put it in the place of " + path + "; it is taken up without a restart"
 	switch {
 	case left <= 0:
 		check = control.Failed(fmt.Errorf("%s has ended on %s", who, first.NotAfter.Format(time.DateOnly)), renew)
@@ -127,8 +127,11 @@ const (
 // examineDisk asks how much room the databases have, and how worn the card is.
 func examineDisk(state string) []control.Check {
 	var fs unix.Statfs_t
-	if err := unix.Statfs(state, &fs); err != nil {
-		return []control.Check{control.Failed(fmt.Errorf("%s: %w", state, err), "make the folder and give it to the user that runs badged, or name another in gateway.state").Named("disk")}
+	switch err := unix.Statfs(state, &fs); {
+	case errors.Is(err, unix.ENOENT):
+		return []control.Check{control.Warn("start badged, it makes it: sudo systemctl start badged", "%s is not there yet", state).Named("disk")}
+	case err != nil:
+		return []control.Check{control.Failed(fmt.Errorf("%s: %w", state, err), "run this as root; the folder belongs to the user that runs badged").Named("disk")}
 	}
 	return []control.Check{checkRoom(state, &fs).Named("disk"), checkWear("/sys", state).Named("wear")}
 }
@@ -140,9 +143,9 @@ func checkRoom(state string, fs *unix.Statfs_t) control.Check {
 	case fs.Flags&unix.ST_RDONLY != 0:
 		return control.Failed(fmt.Errorf("the disk of %s is read-only: the kernel does that when a card fails", state), "look at dmesg; replace the card")
 	case free < noRoom:
-		return control.Failed(errors.New(text), "make room: no new session starts on a full disk")
+		return control.Failed(errors.New(text), "make room, no new session starts on a full disk: sudo journalctl --vacuum-size=50M is a start, df -h shows what is full")
 	case free < littleRoom, fs.Files > 0 && fs.Ffree*50 < fs.Files:
-		return control.Warn("make room there: journalctl --vacuum-size=50M is a start", "%s, %d of %d files", text, fs.Files-fs.Ffree, fs.Files)
+		return control.Warn("make room: sudo journalctl --vacuum-size=50M is a start", "%s, %d of %d files", text, fs.Files-fs.Ffree, fs.Files)
 	}
 	return control.Fine("%s", text)
 }
@@ -218,8 +221,12 @@ func checkName(ctx context.Context, host string) control.Check {
 	ctx, cancel := context.WithTimeout(ctx, nameTimeout)
 	defer cancel()
 	addrs, err := net.DefaultResolver.LookupHost(ctx, host)
-	if err != nil {
-		return control.Failed(err, "check broker.url and the network: cable or SIM, router, resolvectl status")
+	var dns *net.DNSError
+	switch {
+	case err == nil:
+		return control.Fine("%s is %s", host, strings.Join(addrs, ", "))
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return control.Failed(err, "check broker.url letter by letter: there is no machine of this name; if it is right, ask the broker's operator")
 	}
-	return control.Fine("%s is %s", host, strings.Join(addrs, ", "))
+	return control.Failed(err, "check the network of this board: cable or SIM, then the router; resolvectl status shows which name service it asks")
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -106,12 +107,12 @@ func TestDoctorJudgesCertificates(t *testing.T) {
 		part  string
 	}{
 		good:                           {control.CheckOK, "400 days"},
-		ending:                         {control.CheckWarn, "in 10 days; put the renewed one"},
-		ended:                          {control.CheckFail, "has ended on 2027-02-28"},
+		ending:                         {control.CheckWarn, "in 10 days; ask the office for a new one"},
+		ended:                          {control.CheckFail, "has ended on 2027-02-28; ask the office for a new one, and put it in the place of "},
 		early:                          {control.CheckFail, "check the clock"},
 		bundle:                         {control.CheckFail, "ended (bundle.pem) has ended"},
 		goodKey:                        {control.CheckFail, "no PEM certificate"},
-		filepath.Join(dir, "gone.pem"): {control.CheckFail, "put the PEM file there"},
+		filepath.Join(dir, "gone.pem"): {control.CheckFail, "ask the office for a new badged-provision.toml"},
 	} {
 		t.Run(filepath.Base(path), func(t *testing.T) { wantCheck(t, checkDates(path, now), want.state, want.part) })
 	}
@@ -140,13 +141,15 @@ func TestDoctorJudgesTheDisk(t *testing.T) {
 		part  string
 	}{
 		"roomy": {&roomy, control.CheckOK, "2000 MiB free"}, "little": {&little, control.CheckWarn, "make room"},
-		"full": {&full, control.CheckFail, "no new session starts"}, "read-only": {&readOnly, control.CheckFail, "replace the card"},
+		"full": {&full, control.CheckFail, "make room, no new session starts on a full disk: sudo journalctl"}, "read-only": {&readOnly, control.CheckFail, "replace the card"},
 		"many files": {&crowded, control.CheckWarn, "999 of 1000 files"},
 	} {
 		t.Run(name, func(t *testing.T) { wantCheck(t, checkRoom("/var/lib/badged", c.fs), c.state, c.part) })
 	}
 	got := examineDisk(filepath.Join(t.TempDir(), "none"))
-	wantCheck(t, got[0], control.CheckFail, "make the folder")
+	wantCheck(t, got[0], control.CheckWarn, "is not there yet; start badged, it makes it")
+	got = examineDisk("/proc/self/status/none")
+	wantCheck(t, got[0], control.CheckFail, "run this as root")
 }
 
 // sysWith is a /sys with one eMMC, on whose first partition the test's files are.
@@ -204,5 +207,8 @@ func TestDoctorAsksTheCardForItsAge(t *testing.T) {
 func TestDoctorAsksForTheBrokersAddress(t *testing.T) {
 	wantCheck(t, checkName(t.Context(), "192.0.2.7"), control.CheckOK, "not needed")
 	wantCheck(t, checkName(t.Context(), "localhost"), control.CheckOK, "localhost is ")
-	wantCheck(t, checkName(t.Context(), "broker.invalid"), control.CheckFail, "check broker.url and the network")
+	wantCheck(t, checkName(t.Context(), "broker.invalid"), control.CheckFail, "check broker.url letter by letter")
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	wantCheck(t, checkName(gone, "broker.example"), control.CheckFail, "check the network of this board: cable or SIM")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"badged/cmd/internal/config"
@@ -28,7 +29,7 @@ func checkRelay(c config.Station, s session.StationStatus) control.Check {
 	}
 	switch {
 	case s.Fault != "":
-		return control.Failed(errors.New(s.Fault), "check the line in station.relay and who else uses it: gpioinfo")
+		return control.Failed(errors.New(s.Fault), "correct station.relay, now "+c.Relay+", or free that line: gpioinfo shows who has it")
 	case s.Disabled:
 		return control.Warn("badgectl station "+s.ID+" enable, once it may be used again", "%s, on %s; the station is taken out of service", where, c.Relay)
 	}
@@ -56,8 +57,8 @@ func checkMeter(c config.Station, s session.StationStatus) control.Check {
 		text += fmt.Sprintf(", %d W", s.Power)
 	}
 	if c.Meter.Type == "s0" && s.Register == 0 {
-		return control.Warn("let the machine draw power and ask again: at "+fmt.Sprint(c.Meter.PulsesPerKWh)+" pulses a kWh, 1 kW is a pulse every "+
-			pulseEvery(c.Meter.PulsesPerKWh).String(), "no pulse has come yet")
+		return control.Warn(fmt.Sprintf("let the machine draw power and ask again: at %d pulses a kWh, 1 kW is a pulse every %v; if none comes, swap + and - of the pulse output on %s",
+			c.Meter.PulsesPerKWh, pulseEvery(c.Meter.PulsesPerKWh), c.Meter.Pin), "no pulse has come yet")
 	}
 	return control.Fine("%s", text)
 }
@@ -69,16 +70,20 @@ func pulseEvery(perKWh int) time.Duration {
 func meterAdvice(m config.Meter) string {
 	switch m.Type {
 	case "s0":
-		return "check the pulse output on " + m.Pin + ", its polarity and its pull-up"
+		return "correct station.meter.pin, now " + m.Pin + ", or free that line: gpioinfo shows who has it"
 	case "modbus-rtu":
 		return fmt.Sprintf("check A and B at %s, the termination, %d baud and parity %s, and that the meter is unit %d", m.Address, m.Baud, m.Parity, m.Unit)
 	}
-	return fmt.Sprintf("check that %s answers ping, and that the meter is unit %d", m.Address, m.Unit)
+	host, _, err := net.SplitHostPort(m.Address)
+	if err != nil {
+		host = m.Address
+	}
+	return fmt.Sprintf("check that ping %s gets an answer, then that the meter is unit %d and speaks Modbus TCP", host, m.Unit)
 }
 
 // checkClock asks who has set the clock.
 func checkClock(at session.Stamp, by string) control.Check {
-	const ask = "check the network and timedatectl timesync-status; sessions start all the same, their time is told later"
+	const ask = "check the network, then timedatectl timesync-status; sessions start all the same, their time is told later"
 	c := control.Fine("%s, set by %s", at.Wall.UTC().Format("2006-01-02 15:04:05 UTC"), by)
 	switch at.Clock {
 	case session.ClockEstimated:
@@ -120,27 +125,31 @@ func checkBroker(b control.BrokerStatus) control.Check {
 	case !b.Connected && b.Error == "":
 		c = control.Warn("ask again in a minute", "%s, not connected yet", b.URL)
 	case !b.Connected:
-		c = control.Failed(fmt.Errorf("%s, not connected after %d attempts: %s", b.URL, b.Attempts, b.Error),
-			"mend what it says; sessions start and end all the same, and are reported later")
+		c = control.Failed(fmt.Errorf("sessions go on and are reported later; not connected after %d attempts: %s", b.Attempts, b.Error),
+			"ask the broker's operator, with these words")
 	}
 	return c.Named("broker")
 }
 
 // checkList asks for the age and the signature of the list in force.
-func checkList(c config.Config, l control.ListStatus, now session.Stamp) control.Check {
+func checkList(c config.Config, l control.ListStatus, connected bool, now session.Stamp) control.Check {
 	age := now.Wall.Sub(l.IssuedAt)
 	text := fmt.Sprintf("%s version %d.%d, %d badges, signed %s", l.List, l.Epoch, l.Version, l.Count, l.IssuedAt.UTC().Format(time.DateOnly))
 	check := control.Fine("%s", text)
 	switch {
+	case l.Version == 0 && !connected:
+		check = control.Failed(fmt.Errorf("%s: no list yet, every badge is unknown", l.List), "see to the broker first: the list comes from there")
 	case l.Version == 0:
 		check = control.Failed(fmt.Errorf("%s: no list yet, every badge is unknown", l.List),
-			"does the broker hold it? badgectl list show --list "+l.List+" --broker "+c.Broker.URL.String())
+			"ask the office to push it; there: badgectl list show --list "+l.List+" --broker "+c.Broker.URL.String())
 	case l.State == "incomplete":
-		check = control.Warn("does badgectl list watch run, and does the broker hold the list?", "%s; a newer one is announced and does not come whole", text)
+		check = control.Warn("ask the office whether badgectl list watch runs: it sends what the broker lost", "%s; a newer one is announced and does not come whole", text)
+	case now.Clock == session.ClockSynced && age > c.List.MaxAge && !connected:
+		check = control.Warn("see to the broker first: the list comes from there", "%s, %d days ago, more than list.max_age", text, age/(24*time.Hour))
 	case now.Clock == session.ClockSynced && age > c.List.MaxAge:
-		check = control.Warn("does badgectl list watch run?", "%s, %d days ago, more than list.max_age", text, age/(24*time.Hour))
+		check = control.Warn("ask the office whether badgectl list watch runs: it signs the list daily", "%s, %d days ago, more than list.max_age", text, age/(24*time.Hour))
 	case l.Refused > 0:
-		check = control.Warn("is list.keys the publisher's? Its list-keys.jwks belongs there", "%s; %d messages refused, the last one: %s", text, l.Refused, l.Error)
+		check = control.Warn("ask the office for its list-keys.jwks: it belongs where list.keys points", "%s; %d messages refused, the last one: %s", text, l.Refused, l.Error)
 	}
 	return check.Named("list")
 }
@@ -156,7 +165,7 @@ func checkLedger(c config.Config, o session.Outbox) control.Check {
 	case c.Broker.AckByBroker && missing == 0:
 		check = control.Fine("%d records, all taken by the broker, whose word counts here", o.End)
 	case missing > muchUnacknowledged:
-		check = control.Warn("does the backend run, and does it acknowledge? docs/backend.md", "%d records, %d not acknowledged by the backend", o.End, missing)
+		check = control.Warn("ask the office whether its backend runs and acknowledges: docs/backend.md", "%d records, %d not acknowledged by the backend", o.End, missing)
 	}
 	return check.Named("ledger")
 }

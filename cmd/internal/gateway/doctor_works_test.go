@@ -29,13 +29,13 @@ func TestDoctorJudgesStations(t *testing.T) {
 		part  string
 	}{
 		"well":             {s0, session.StationStatus{Metered: true, Register: 1_500_000}, "relay", control.CheckOK, "open, on GPIO17"},
-		"broken relay":     {s0, session.StationStatus{Fault: "request line GPIO17: busy"}, "relay", control.CheckFail, "gpioinfo"},
+		"broken relay":     {s0, session.StationStatus{Fault: "request line GPIO17: busy"}, "relay", control.CheckFail, "busy; correct station.relay, now GPIO17"},
 		"out of service":   {s0, session.StationStatus{ID: "w", Disabled: true}, "relay", control.CheckWarn, "badgectl station w enable"},
 		"counts":           {s0, session.StationStatus{Metered: true, Register: 1_500_000}, "meter", control.CheckOK, "1.500 kWh"},
-		"never a pulse":    {s0, session.StationStatus{Metered: true}, "meter", control.CheckWarn, "1 kW is a pulse every 3.6s"},
+		"never a pulse":    {s0, session.StationStatus{Metered: true}, "meter", control.CheckWarn, "1 kW is a pulse every 3.6s; if none comes, swap + and -"},
 		"no meter answers": {bus, session.StationStatus{MeterFault: "does not answer"}, "meter", control.CheckFail, "A and B at /dev/ttyUSB0"},
-		"no net meter":     {net, session.StationStatus{MeterFault: "does not answer"}, "meter", control.CheckFail, "192.0.2.7:502 answers ping"},
-		"dead pulses":      {s0, session.StationStatus{MeterFault: "does not answer"}, "meter", control.CheckFail, "GPIO27"},
+		"no net meter":     {net, session.StationStatus{MeterFault: "does not answer"}, "meter", control.CheckFail, "does not answer; check that ping 192.0.2.7 gets an answer"},
+		"dead pulses":      {s0, session.StationStatus{MeterFault: "does not answer"}, "meter", control.CheckFail, "correct station.meter.pin, now GPIO27"},
 		"not read yet":     {bus, session.StationStatus{MeterFault: session.MeterUnread}, "meter", control.CheckWarn, "ask again"},
 		"read":             {bus, session.StationStatus{Metered: true, Register: 1, Power: 12}, "meter", control.CheckOK, "12 W"},
 		"without a meter":  {none, session.StationStatus{}, "meter", control.CheckOK, "1h0m0s"},
@@ -77,15 +77,18 @@ func TestDoctorJudgesWhatComesAndGoes(t *testing.T) {
 		part  string
 	}{
 		"broker there":        {checkBroker(control.BrokerStatus{URL: "tls://b", Connected: true, Since: noon}), control.CheckOK, "connected since"},
-		"broker away":         {checkBroker(control.BrokerStatus{URL: "tls://b", Attempts: 4, Error: "refused"}), control.CheckFail, "after 4 attempts: refused; mend"},
+		"broker away":         {checkBroker(control.BrokerStatus{URL: "tls://b", Attempts: 4, Error: "refused"}), control.CheckFail, "after 4 attempts: refused; ask the broker's operator"},
 		"broker not tried":    {checkBroker(control.BrokerStatus{URL: "tls://b"}), control.CheckWarn, "ask again"},
-		"list in force":       {checkList(c, list, synced), control.CheckOK, "version 1.7, 3 badges"},
-		"list too old":        {checkList(c, old, synced), control.CheckWarn, "40 days ago, more than list.max_age; does badgectl list watch run?"},
-		"list half here":      {checkList(c, half, synced), control.CheckWarn, "does not come whole"},
-		"list of others":      {checkList(c, refused, synced), control.CheckWarn, "signed by nobody we know; is list.keys"},
-		"no list":             {checkList(c, unset, synced), control.CheckFail, "badgectl list show --list l-1"},
+		"list in force":       {checkList(c, list, true, synced), control.CheckOK, "version 1.7, 3 badges"},
+		"list too old":        {checkList(c, old, true, synced), control.CheckWarn, "40 days ago, more than list.max_age; ask the office whether badgectl list watch runs"},
+		"list half here":      {checkList(c, half, true, synced), control.CheckWarn, "does not come whole"},
+		"list of others":      {checkList(c, refused, true, synced), control.CheckWarn, "signed by nobody we know; ask the office for its list-keys.jwks"},
+		"no list":             {checkList(c, unset, true, synced), control.CheckFail, "ask the office to push it; there: badgectl list show --list l-1"},
+		"no list, no broker":  {checkList(c, unset, false, synced), control.CheckFail, "see to the broker first"},
+		"old, no broker":      {checkList(c, old, false, synced), control.CheckWarn, "40 days ago, more than list.max_age; see to the broker first"},
+		"broker says why":     {checkBroker(control.BrokerStatus{Attempts: 1, Error: "connect: refused\nhint: check the port"}), control.CheckFail, "refused; check the port"},
 		"all acknowledged":    {checkLedger(c, session.Outbox{End: 9, Committed: 9}), control.CheckOK, "9 records, 0 not"},
-		"much unacknowledged": {checkLedger(c, session.Outbox{End: 5000, Committed: 9}), control.CheckWarn, "4991 not acknowledged by the backend; does the backend run"},
+		"much unacknowledged": {checkLedger(c, session.Outbox{End: 5000, Committed: 9}), control.CheckWarn, "4991 not acknowledged by the backend; ask the office whether its backend runs"},
 		"broker's word":       {checkLedger(byBroker, session.Outbox{End: 9, Committed: 9}), control.CheckOK, "whose word counts"},
 	} {
 		t.Run(name, func(t *testing.T) { wantCheck(t, tt.got, tt.state, tt.part) })
