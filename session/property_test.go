@@ -149,7 +149,7 @@ func (a *anyone) check() error {
 			return fmt.Errorf("got %d mWh in sessions and outside at %s, want the register %d", sum, s.ID, s.Register)
 		}
 	}
-	return a.twin()
+	return nil
 }
 
 // twin holds that a daemon that starts now knows of every session what this one does.
@@ -189,9 +189,13 @@ func TestWhateverHappens(t *testing.T) {
 		a := newAnyone(t, seed)
 		a.readAll()
 		var story []string
-		for range 300 {
+		for i := range 300 {
 			story = append(story, a.act())
-			if err := a.check(); err != nil {
+			err := a.check()
+			if err == nil && i%10 == 0 {
+				err = a.twin()
+			}
+			if err != nil {
 				t.Fatalf("seed %d: %v\nafter %q", seed, err, story[max(0, len(story)-12):])
 			}
 		}
