@@ -62,8 +62,8 @@ func (s *step) wake(c StationConfig, st *station) {
 	// Once it is over, a release closes no relay that fell meanwhile, and opens none
 	// before the meter can tell whether a machine runs on it.
 	st.left = st.Release > 0 && st.Release <= s.now.Up
-	if !same { // every relay has fallen
-		st.Release, st.Ran, st.ReadAt = 0, min(st.Ran, 1), 0
+	if !same { // every relay has fallen, so that nothing was drawn since
+		st.Release, st.Ran, st.ReadAt = 0, min(st.Ran, 1), st.readBefore(s.now.Up)
 	}
 	st.meter.at = st.ReadAt // a register that has jumped since is found out
 	if t == nil {
@@ -90,6 +90,20 @@ func (s *step) wake(c StationConfig, st *station) {
 	}
 	s.cut(c, st)
 	s.save(c.ID)
+}
+
+// unsaved is how long a session's meter may have been read before a power cut
+// without being kept: minutes, and more on a disk that fails.
+const unsaved = time.Hour
+
+// readBefore is when, in this boot's Up, the last reading before a power cut would
+// have been if the machine ran for unsaved after it was kept, 0 without a session or
+// a reading: nothing is known of what flows then.
+func (s *station) readBefore(up time.Duration) time.Duration {
+	if s.Session == nil || s.ReadAt == 0 {
+		return 0
+	}
+	return up - unsaved - max(0, s.At.Up-s.ReadAt)
 }
 
 // cut begins the recovery of a session from a power cut.

@@ -26,7 +26,7 @@ type station struct {
 	Disabled     bool           `json:"disabled,omitempty"`
 	Known        bool           `json:"known,omitempty"` // Register has been read
 	Register     MilliWattHours `json:"register,omitempty"`
-	ReadAt       time.Duration  `json:"readAt,omitempty"` // Up of the last reading; 0 is none in this boot
+	ReadAt       time.Duration  `json:"readAt,omitempty"` // Up of the last reading, below 0 for one before the boot; 0 is none
 	Unattributed MilliWattHours `json:"unattributed,omitempty"`
 	Session      *tx            `json:"session,omitempty"`
 	Release      time.Duration  `json:"release,omitempty"` // Up until which the relay stays on after laundry; 0 is not

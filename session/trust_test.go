@@ -76,22 +76,30 @@ func TestPreparingDoesNotEndOnAMeterThatCouldNotTell(t *testing.T) {
 }
 
 // A meter that was exchanged, or garbage in the first answer, is found out over a
-// restart of the daemon too; what flowed while the meter was silent is billed.
-func TestJumpOverARestart(t *testing.T) {
+// restart of the daemon and a power cut too; what flowed while the meter was silent
+// is billed.
+func TestJumpWhileNobodyReads(t *testing.T) {
+	restart := func(d *desk) { d.restart() }
+	cut := func(d *desk) { d.cut(time.Hour, session.ClockSynced) }
 	for name, tc := range map[string]struct {
-		silent time.Duration // before the restart
+		ends   func(*desk)
+		silent time.Duration // before that
 		grew   session.MilliWattHours
 		billed int64 // more, in Wh
 	}{
-		"another meter":                 {0, 4_000_000_000, 0},
-		"what flowed meanwhile":         {0, 50_000, 50},
-		"what flowed in a long silence": {3 * time.Hour, 18_000_000, 18_000},
-		"more than can have flowed":     {3 * time.Hour, 180_000_000, 0},
+		"another meter":                                {restart, 0, 4_000_000_000, 0},
+		"what flowed meanwhile":                        {restart, 0, 50_000, 50},
+		"what flowed in a long silence":                {restart, 3 * time.Hour, 18_000_000, 18_000},
+		"more than can have flowed":                    {restart, 3 * time.Hour, 180_000_000, 0},
+		"another meter in a power cut":                 {cut, 0, 4_000_000_000, 0},
+		"what was not kept before a power cut":         {cut, 0, 5_000_000, 5_000},
+		"what flowed in a long silence before it":      {cut, 5 * time.Hour, 100_000_000, 100_000},
+		"more than can have flowed before a power cut": {cut, 5 * time.Hour, 400_000_000, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d, reg := charging(t)
 			d.tick(tc.silent)
-			d.restart()
+			tc.ends(d)
 			before := d.m.Status(d.state, d.now.Up)[0].Unattributed
 			*reg += tc.grew + 500 // what is drawn is not whole watt-hours
 			d.tick(5 * time.Second)
