@@ -131,12 +131,18 @@ func checkBroker(b control.BrokerStatus) control.Check {
 	return c.Named("broker")
 }
 
+// refusedAdvice is for a list that comes and is not taken: only a key is in the
+// technician's hands.
+const refusedAdvice = "tell the office these words; if a key is not among the pinned keys, ask it for its list-keys.jwks: it belongs where list.keys points"
+
 // checkList asks for the age and the signature of the list in force.
 func checkList(c config.Config, l control.ListStatus, connected bool, now session.Stamp) control.Check {
 	age := now.Wall.Sub(l.IssuedAt)
 	text := fmt.Sprintf("%s version %d.%d, %d badges, signed %s", l.List, l.Epoch, l.Version, l.Count, l.IssuedAt.UTC().Format(time.DateOnly))
 	check := control.Fine("%s", text)
 	switch {
+	case l.Version == 0 && l.Error != "":
+		check = control.Failed(fmt.Errorf("%s: no list yet, every badge is unknown; what came was refused: %s", l.List, l.Error), refusedAdvice)
 	case l.Version == 0 && !connected:
 		check = control.Failed(fmt.Errorf("%s: no list yet, every badge is unknown", l.List), "see to the broker first: the list comes from there")
 	case l.Version == 0:
@@ -148,8 +154,8 @@ func checkList(c config.Config, l control.ListStatus, connected bool, now sessio
 		check = control.Warn("see to the broker first: the list comes from there", "%s, %d days ago, more than list.max_age", text, age/(24*time.Hour))
 	case now.Clock == session.ClockSynced && age > c.List.MaxAge:
 		check = control.Warn("ask the office whether badgectl list watch runs: it signs the list daily", "%s, %d days ago, more than list.max_age", text, age/(24*time.Hour))
-	case l.Refused > 0:
-		check = control.Warn("ask the office for its list-keys.jwks: it belongs where list.keys points", "%s; %d messages refused, the last one: %s", text, l.Refused, l.Error)
+	case l.Error != "": // else what was refused before is over
+		check = control.Warn(refusedAdvice, "%s; %d messages refused, the last one: %s", text, l.Refused, l.Error)
 	}
 	return check.Named("list")
 }

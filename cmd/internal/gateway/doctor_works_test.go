@@ -67,6 +67,9 @@ func TestDoctorJudgesWhatComesAndGoes(t *testing.T) {
 	old.IssuedAt = noon.Add(-40 * day)
 	half.State = "incomplete"
 	refused.Refused, refused.Error = 3, "signed by nobody we know"
+	over, locked := list, unset
+	over.Refused = 3
+	locked.Refused, locked.Error = 1, "signed by nobody we know"
 	h := newHouse(t, nowhere)
 	c := h.cfg
 	byBroker := c
@@ -82,7 +85,9 @@ func TestDoctorJudgesWhatComesAndGoes(t *testing.T) {
 		"list in force":       {checkList(c, list, true, synced), control.CheckOK, "version 1.7, 3 badges"},
 		"list too old":        {checkList(c, old, true, synced), control.CheckWarn, "40 days ago, more than list.max_age; ask the office whether badgectl list watch runs"},
 		"list half here":      {checkList(c, half, true, synced), control.CheckWarn, "does not come whole"},
-		"list of others":      {checkList(c, refused, true, synced), control.CheckWarn, "signed by nobody we know; ask the office for its list-keys.jwks"},
+		"list of others":      {checkList(c, refused, true, synced), control.CheckWarn, "signed by nobody we know; tell the office these words; if a key"},
+		"refused before":      {checkList(c, over, true, synced), control.CheckOK, "version 1.7, 3 badges"},
+		"no list of ours":     {checkList(c, locked, true, synced), control.CheckFail, "signed by nobody we know; tell the office these words"},
 		"no list":             {checkList(c, unset, true, synced), control.CheckFail, "ask the office to push it; there: badgectl list show --list l-1"},
 		"no list, no broker":  {checkList(c, unset, false, synced), control.CheckFail, "see to the broker first"},
 		"old, no broker":      {checkList(c, old, false, synced), control.CheckWarn, "40 days ago, more than list.max_age; see to the broker first"},
