@@ -35,7 +35,7 @@ type Broker struct {
 func (b Broker) target() (network, address string, secure bool, err error) {
 	u, err := url.Parse(b.URL)
 	if err != nil {
-		return "", "", false, fmt.Errorf("broker url: %w", err)
+		return "", "", false, fmt.Errorf("broker url %q: want one such as tls://broker.example.org:8883", b.URL)
 	}
 	port := "1883"
 	switch u.Scheme {
@@ -164,11 +164,14 @@ func hint(err error) string {
 	var host x509.HostnameError
 	var name *net.DNSError
 	var slow net.Error
+	var record tls.RecordHeaderError
 	switch {
 	case strings.Contains(err.Error(), "\nhint: "):
 		return "" // it has one
 	case strings.Contains(err.Error(), "remote error: tls:"): // an alert (RFC 8446, 6); crypto/tls has no type for it
 		return "\nhint: the broker refuses this: check broker.cert and broker.key, their dates, and that the broker knows their authority"
+	case errors.As(err, &record):
+		return "\nhint: check the port in broker.url: what answers there is not TLS"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return "\nhint: check this board's clock: date; if it is right, the broker's operator must renew its certificate"
 	case errors.As(err, &unknown):

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -171,6 +172,30 @@ func TestBrokersThatRefuseACertificateAreUnderstood(t *testing.T) {
 	} {
 		if _, err := uplink.Dial(t.Context(), b, uplink.Session{ClientID: "gw-1"}); err == nil || !strings.Contains(err.Error(), "check broker.cert") {
 			t.Errorf("%s: got %v, want a hint at broker.cert", what, err)
+		}
+	}
+}
+
+func TestWrongURLsSayWhatIsWrong(t *testing.T) {
+	file, _ := pki(t)
+	_, secure := secured(t, file)
+	plain := "tls://" + strings.TrimPrefix(broker(t, &door{}), "tcp://")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go http.Serve(l, http.NotFoundHandler())
+	for url, want := range map[string]string{
+		"127.0.0.1:1883":        "want one such as tls://",
+		"broker.example.org":    "want tcp://",
+		"http://127.0.0.1:1883": "want tcp://",
+		plain:                   "port for TLS",
+		"tcp://" + strings.TrimPrefix(secure, "tls://"): "else it wants tls://",
+		"tls://" + l.Addr().String():                    "is not TLS",
+	} {
+		if _, err := uplink.Dial(t.Context(), uplink.Broker{URL: url}, uplink.Session{ClientID: "gw-1"}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q in it", url, err, want)
 		}
 	}
 }
