@@ -33,6 +33,7 @@ func TestEventsRefuseFlagsThatMakeNoSense(t *testing.T) {
 		{"nothing stored", "events --csv", "--store", 2},
 		{"nothing to keep in", "events --broker tcp://127.0.0.1:1 --ack", "--store", 2},
 		{"both stored and live", "events --csv --store x --broker tcp://127.0.0.1:1", "--follow", 2},
+		{"no such folder", "events --csv --store nowhere", "nowhere", 1},
 		{"no such zone", "events --csv --store x --tz Europe/Nowhere", "Nowhere", 1},
 	} {
 		_, errOut, code := badgectl(t, strings.Fields(c.args)...)

@@ -51,8 +51,12 @@ func (c CSV) row(s *booking) []string {
 // Write writes one row for each session of all gateways in the folder, each session
 // once however often its records came, ordered by gateway and start. It only reads,
 // also beside a running Receiver, one gateway at a time. Records that cannot be read
-// are an error after everything else was written.
+// are an error after everything else was written; without a folder nothing is, since
+// a header alone would look like a house in which nobody has washed.
 func (c CSV) Write(w io.Writer, dir string) error {
+	if _, err := os.ReadDir(dir); err != nil {
+		return fmt.Errorf("read the store: %w", err)
+	}
 	out, err := c.begin(w)
 	if err != nil {
 		return err
