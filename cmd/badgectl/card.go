@@ -18,6 +18,15 @@ type identifyCmd struct {
 	ATS  string `placeholder:"X" name:"ats" help:"ATS with TL, without CRC."`
 }
 
+// Help is what --help says beside the flags.
+func (identifyCmd) Help() string {
+	return `Without flags, cards are read from standard input, a JSON object a line, and each is answered by a line:
+
+    echo '{"id":"a","atqa":"0400","sak":"08","uid":"04A1B2C3"}' | badgectl identify
+
+ats, sak_levels and desfire_version may stand there too.`
+}
+
 // observation is one card as a reader saw it, and one line of input. Fields that
 // it does not have are ignored.
 type observation struct {

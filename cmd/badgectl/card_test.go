@@ -82,6 +82,18 @@ func TestIdentifyAnswersEveryLine(t *testing.T) {
 	}
 }
 
+func TestIdentifySaysThatItReadsLines(t *testing.T) {
+	out, _, code := runWith(t, "", "identify", "--help")
+	_, example, _ := strings.Cut(out, "echo '")
+	line, _, found := strings.Cut(example, "' | badgectl identify")
+	if code != 0 || !found {
+		t.Fatalf("got code %d and %s, want an example of a line", code, out)
+	}
+	if out, _, code := runWith(t, line, "identify"); code != 0 || !strings.Contains(out, "classic-1k") {
+		t.Errorf("the example: got %s, code %d, want a Classic", out, code)
+	}
+}
+
 func TestIdentifyAnswersAtOnce(t *testing.T) {
 	in, feed := io.Pipe()
 	answers, out := io.Pipe()
@@ -143,6 +155,16 @@ func TestUIDSaysWhatAListWouldTake(t *testing.T) {
 		`{"uid":"C3B2A104","form":"hex-reversed","complete":true,"doubtful":true}]}` + "\n"
 	if out != want {
 		t.Errorf("got %s, want %s", out, want)
+	}
+}
+
+func TestTapOfABadgeThatIsEnrolled(t *testing.T) {
+	ev := control.Event{Kind: "enrolled", Type: "desfire-ev1", Verdict: "reject-tcl", Reason: "DESFire"}
+	var got strings.Builder
+	printTap(&got, tapResult{UID: "0426DF47D83C80", Type: ev.Type, Verdict: ev.Verdict, Reason: ev.Reason}, ev)
+	want := "0426DF47D83C80  desfire-ev1, reject-tcl\n  read for enrolment, not authorised\n"
+	if got.String() != want {
+		t.Errorf("got %q, want %q", got.String(), want)
 	}
 }
 

@@ -64,7 +64,7 @@ func (t *tapCmd) Run(e *env) error {
 	return e.print(t.result(got), func(w io.Writer) { printTap(w, t.result(got), got) })
 }
 
-var errNoDecision = errors.New("the gateway decided nothing\nhint: look at badgectl status for the reader; a badge that left less than a second ago still counts as there")
+var errNoDecision = errors.New("the gateway decided nothing\nhint: look at badgectl status for the reader; a badge that left less than a second ago still counts as there, and badges that are held there at once have one decision together")
 
 // hold asks the world; an error there ends the wait for a decision.
 func (t *tapCmd) hold(ctx context.Context, e *env, cancel context.CancelFunc) error {
@@ -117,6 +117,10 @@ func (t *tapCmd) result(ev control.Event) tapResult {
 
 func printTap(w io.Writer, r tapResult, ev control.Event) {
 	fmt.Fprintf(w, "%s  %s, %s\n", r.UID, r.Type, r.Verdict)
+	if ev.Kind == "enrolled" {
+		fmt.Fprintln(w, "  "+enrolledText)
+		return
+	}
 	fmt.Fprintf(w, "  %s", r.Status)
 	if r.Reason != "" {
 		fmt.Fprintf(w, " (%s)", r.Reason)

@@ -22,6 +22,8 @@ func (*watchCmd) Run(e *env) error {
 	})
 }
 
+const enrolledText = "read for enrolment, not authorised"
+
 // watchLine is an event in one line: when, where, which card, what about it.
 func watchLine(ev control.Event) string {
 	what := ev.Kind + ": " + ev.Text
@@ -31,7 +33,7 @@ func watchLine(ev control.Event) string {
 	case "decision":
 		what = decisionLine(ev)
 	case "enrolled":
-		what = "read for enrolment, not authorised"
+		what = enrolledText
 	case "removed":
 		what = "removed"
 	}
