@@ -280,7 +280,7 @@ In a second terminal:
   ./bin/badgectl tap 485FD82E            a lost badge, blocked
   ./bin/badgectl tap 04A1B2C3 30949AD1   two badges at once
   ./bin/badgectl status                  how the gateway is; watch shows it live
-  mosquitto_sub -p %s -t 'badged/#' -v   what a backend sees
+  mosquitto_sub -p %s -t 'badged/v1/gateways/#' -v   what a backend sees
 
 `, d.dir, d.cfg.Broker.URL, d.finding(), d.cfg.Stations[0].IdleFor, d.cfg.Broker.URL.Port())
 	if d.own {
