@@ -148,7 +148,7 @@ func (s *stage) reset() {
 // settled waits until nothing is left to be written, and resets.
 func (s *stage) settled() {
 	s.t.Helper()
-	for end, calm := time.Now().Add(20*time.Second), 0; calm < 20; time.Sleep(time.Millisecond) {
+	for end, calm := time.Now().Add(time.Minute), 0; calm < 20; time.Sleep(time.Millisecond) {
 		if calm++; s.g.ctl.Writing() > 0 || !s.written() {
 			calm = 0
 		}

@@ -121,7 +121,7 @@ func (c *card) gaveUp() {
 		if !errors.Is(err, ErrTrialOver) {
 			c.t.Fatalf("got %v, want the trial to be over", err)
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		c.t.Fatal("the trial is not over")
 	}
 }
