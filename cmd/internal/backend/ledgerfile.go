@@ -175,22 +175,15 @@ func (l *ledgerFile) odd() string {
 // lines that are whole and make no sense.
 func (l *ledgerFile) read(in *bufio.Reader) (damaged []int, err error) {
 	for n := 1; ; n++ {
-		line, err := in.ReadSlice('\n')
+		line, err := nextLine(in)
 		if err == io.EOF {
 			return damaged, nil
 		}
-		long := err == bufio.ErrBufferFull
-		for err == bufio.ErrBufferFull {
-			line, err = in.ReadSlice('\n')
-		}
-		if err == io.EOF {
-			return damaged, nil
-		}
-		if err != nil {
+		if err != nil && err != errLong {
 			return nil, err
 		}
 		rec, bad := parseLine(line)
-		if long || bad != nil || rec.Gateway != l.gateway || rec.Ledger != l.ledger {
+		if bad != nil || rec.Gateway != l.gateway || rec.Ledger != l.ledger {
 			damaged = append(damaged, n)
 			continue
 		}
@@ -217,14 +210,13 @@ func (l *ledgerFile) setAside(in *bufio.Reader, damaged []int) (aside string, er
 	out := bufio.NewWriter(good)
 	for n := 1; err == nil; n++ {
 		var line []byte
-		if line, err = in.ReadBytes('\n'); err != nil {
-			break
+		line, err = nextLine(in)
+		switch {
+		case (err == nil || err == errLong) && len(damaged) > 0 && n == damaged[0]:
+			damaged, err = damaged[1:], nil
+		case err == nil:
+			_, err = out.Write(line)
 		}
-		if len(damaged) > 0 && n == damaged[0] {
-			damaged = damaged[1:]
-			continue
-		}
-		_, err = out.Write(line)
 	}
 	if err != io.EOF {
 		return "", errors.Join(err, good.Close())

@@ -156,7 +156,7 @@ func TestReceiverMendsDamagedLines(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := bytes.SplitAfter(content, []byte("\n"))
-	lines[2] = []byte("rubbish\n")
+	lines[2] = append(bytes.Repeat([]byte("rubbish"), 300_000), '\n') // longer than any record
 	lines[299] = bytes.Replace(lines[299], []byte("Zoë"), []byte("Zoé"), 1)
 	if err := os.WriteFile(ledgerOf(dir), bytes.Join(lines, nil), 0o600); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
@@ -46,6 +47,25 @@ func formatLine(rec Record) ([]byte, error) {
 		return nil, fmt.Errorf("record of %d bytes, at most %d are kept", b.Len(), maxLine)
 	}
 	return b.Bytes(), nil
+}
+
+// errLong is a line beyond maxLine.
+var errLong = fmt.Errorf("longer than %d bytes", maxLine)
+
+// nextLine gives the next line of a file, which holds until the next call; in has
+// room for maxLine, and goes on behind a longer one. A line without its end, which is
+// still being written, is io.EOF.
+func nextLine(in *bufio.Reader) (line []byte, err error) {
+	if line, err = in.ReadSlice('\n'); err != bufio.ErrBufferFull {
+		return line, err
+	}
+	for err == bufio.ErrBufferFull {
+		_, err = in.ReadSlice('\n')
+	}
+	if err != nil {
+		return nil, err
+	}
+	return nil, errLong
 }
 
 // parseLine reads a line of a file, and makes sure that it is what was written.

@@ -198,17 +198,20 @@ func readFile(path string, each func(Record) (more bool), odd func(error)) error
 		return err
 	}
 	defer f.Close()
-	in := bufio.NewReader(f)
+	in := bufio.NewReaderSize(f, maxLine)
 	for n := 1; ; n++ {
-		line, err := in.ReadBytes('\n')
+		line, err := nextLine(in)
 		if err == io.EOF {
-			return nil // a line without its end is still being written
+			return nil
 		}
-		if err != nil {
+		if err != nil && err != errLong {
 			return err
 		}
 		var r Record
-		if err := json.Unmarshal(line, &r); err != nil {
+		if err == nil {
+			err = json.Unmarshal(line, &r)
+		}
+		if err != nil {
 			odd(fmt.Errorf("%s, line %d: %w", path, n, err))
 			continue
 		}

@@ -96,6 +96,21 @@ func stored(t *testing.T, records ...string) string {
 	return dir
 }
 
+// A line that no receiver has written is told and not kept in memory; what follows it
+// counts.
+func TestLinesOfALedgerHaveAnEnd(t *testing.T) {
+	long := event("Updated", 1, 400, `,"note":"`+strings.Repeat("x", 1<<20)+`"`)
+	dir := stored(t, "l1 a "+event("Started", 0, 0, ""), "l1 b "+long, "l1 c "+event("Ended", 2, 750, ""))
+	var out bytes.Buffer
+	err := (backend.CSV{Local: time.UTC}).Write(&out, dir)
+	if err == nil || !strings.Contains(err.Error(), "l1.jsonl, line 2: longer than 1048576 bytes") {
+		t.Errorf("got %.200v, want the line told", err)
+	}
+	if want := ",0,750,0,0,,synced,,ended\n"; !strings.HasSuffix(out.String(), want) {
+		t.Errorf("got\n%s\nwant a row with %s", out.String(), want)
+	}
+}
+
 // event is a TransactionEvent of t1, with what else its JSON has.
 func event(kind string, seqNo, energy int, more string) string {
 	return fmt.Sprintf(`{"type":"TransactionEvent","eventType":%q,"transactionId":"t1","seqNo":%d,"station":"washer","kind":"laundry",`+
