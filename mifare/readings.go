@@ -12,7 +12,7 @@ import (
 // Reading is one way to understand a written UID.
 type Reading struct {
 	// Form names the way: "hex", "hex-reversed", "hex-bcc", "ct-hex", "cascade",
-	// "memory", "decimal", "decimal-reversed", "wiegand-34",
+	// "memory", "zero-lost", "decimal", "decimal-reversed", "wiegand-34",
 	// "wiegand-34-reversed", "wiegand-26", "wiegand-26-reversed".
 	Form string
 	// UID is the zero UID if the form has lost bytes: see Pattern.
@@ -25,8 +25,8 @@ type Reading struct {
 
 // Readings lists every way to understand text as a UID, without repetition,
 // the canonical form first; none if it is no UID at all. Hex may have any
-// separators and a 0x in front; decimals are of four or seven bytes; a facility
-// code and a number (123,45678) or the bits with their parity are Wiegand.
+// separators and a 0x in front, and may have lost a zero there, as it does in a
+// spreadsheet; decimals are of four or seven bytes; a facility code and a number (123,45678) or the bits with their parity are Wiegand.
 func Readings(text string) []Reading {
 	text = strings.TrimSpace(text)
 	if len(text) > 128 {
@@ -34,6 +34,7 @@ func Readings(text string) []Reading {
 	}
 	var all []Reading
 	all = append(all, hexReadings(text)...)
+	all = append(all, zeroLost(text)...)
 	all = append(all, decimalReadings(text)...)
 	all = append(all, wiegandReadings(text)...)
 	slices.SortStableFunc(all, func(a, b Reading) int { return doubt(a) - doubt(b) })
@@ -80,6 +81,9 @@ func ReadUID(text string) (UID, error) {
 	switch {
 	case len(all) == 0:
 		return UID{}, fmt.Errorf("%.40q is no UID: write 8, 14 or 20 hex digits", text)
+	case len(zeroLost(text)) > 0:
+		return UID{}, fmt.Errorf("%.40q is ambiguous: a spreadsheet drops the zero in front of a number, so format the column as text and write the one that is meant of %s",
+			text, strings.Join(forms, ", "))
 	case len(all) > 1:
 		return UID{}, fmt.Errorf("%.40q is ambiguous: write the one that is meant of %s", text, strings.Join(forms, ", "))
 	case all[0].UID == UID{}:
@@ -164,6 +168,20 @@ func cutHex(text string) ([]byte, bool) {
 	}
 	b, err := hex.DecodeString(strings.Join(pieces, ""))
 	return b, err == nil && len(b) > 0
+}
+
+// zeroLost reads a UID of decimal digits alone that a spreadsheet took for a number:
+// one digit is missing of four or seven bytes. Those of ten it rounds.
+func zeroLost(text string) []Reading {
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil || n == 0 || text[0] == '0' || len(text) != 7 && len(text) != 13 {
+		return nil
+	}
+	b, err := hex.DecodeString("0" + text)
+	if err != nil {
+		return nil
+	}
+	return whole("zero-lost", b, false)
 }
 
 // decimalReadings reads a number of four bytes, or a larger one of seven. Which

@@ -28,6 +28,9 @@ func TestReadings(t *testing.T) {
 		"decimal with zeros":         {"0077705923", "decimal=04A1B2C3 decimal-reversed=C3B2A104", true},
 		"decimal of seven bytes":     {"1221819059070080", "decimal=04573CEAFEE480 (decimal-reversed=80E4FEEA3C5704)", false},
 		"seven bytes, other order":   {"36280580521613060", "decimal-reversed=04573CEAFEE480 (decimal=80E4FEEA3C5704)", false},
+		"zero dropped":               {"4112233", "zero-lost=04112233 decimal=003EBF69 decimal-reversed=69BF3E00", true},
+		"zero dropped of seven":      {"4112233445566", "zero-lost=04112233445566 decimal=0003BD7436B8BE decimal-reversed=BEB83674BD0300", true},
+		"seven digits with a zero":   {"0112233", "decimal=0001B669 decimal-reversed=69B60100", true},
 		"BCC appended":               {"9C599B326C", "hex-bcc=9C599B32", false},
 		"BCC that is none":           {"9C599B326D", "", false},
 		"88 in front":                {"8804573CEAFEE480", "ct-hex=04573CEAFEE480", false},
@@ -83,6 +86,8 @@ func TestReadUID(t *testing.T) {
 		"2864434397":       "ambiguous",
 		"1185,45763":       "ambiguous",
 		"88112233":         "ambiguous",
+		"4112233":          "format the column as text and write the one that is meant of 04112233 (zero-lost), 003EBF69",
+		"1000072":          "01000072 (zero-lost), 000F4288 (decimal)", // 88420F00 is none
 		"oyster":           "no UID",
 	} {
 		u, err := mifare.ReadUID(text)
