@@ -1,8 +1,6 @@
 package backend
 
 import (
-	"bytes"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
@@ -10,28 +8,56 @@ import (
 	"strings"
 	"time"
 
+	"badged/cmd/internal/table"
 	"badged/mifare"
 	"badged/session"
 	"badged/uplink"
 )
 
-// columns are the fields of an entry as the header of a CSV names them.
-var columns = map[string]func(*session.Entry, string) error{
-	"uid":     setUID,
-	"status":  func(e *session.Entry, s string) error { e.Status = session.Status(s); return nil },
-	"account": func(e *session.Entry, s string) error { e.Account = s; return nil },
-	"origin":  func(e *session.Entry, s string) error { e.Origin = session.Origin(s); return nil },
-	"role":    func(e *session.Entry, s string) error { e.Role = session.Role(s); return nil },
-	"services": func(e *session.Entry, s string) error {
+// columns are the fields of an entry as the header of a CSV names them, in lower case
+// there: what sets one of them from a cell, of which only uid's may be empty.
+var columns = []struct {
+	name string
+	set  func(*session.Entry, string) error
+}{
+	{"uid", setUID},
+	{"status", func(e *session.Entry, s string) error { e.Status = session.Status(s); return nil }},
+	{"account", func(e *session.Entry, s string) error { e.Account = s; return nil }},
+	{"origin", func(e *session.Entry, s string) error { e.Origin = session.Origin(s); return nil }},
+	{"role", func(e *session.Entry, s string) error { e.Role = session.Role(s); return nil }},
+	{"services", func(e *session.Entry, s string) error {
 		for _, name := range split(s) {
 			e.Services = append(e.Services, session.Service(name))
 		}
 		return nil
-	},
-	"stations":   func(e *session.Entry, s string) error { e.Stations = split(s); return nil },
-	"validFrom":  func(e *session.Entry, s string) error { return setTime(&e.ValidFrom, s) },
-	"validUntil": func(e *session.Entry, s string) error { return setTime(&e.ValidUntil, s) },
-	"language":   func(e *session.Entry, s string) error { e.Language = s; return nil },
+	}},
+	{"stations", func(e *session.Entry, s string) error { e.Stations = split(s); return nil }},
+	{"validFrom", func(e *session.Entry, s string) error { return setTime(&e.ValidFrom, s) }},
+	{"validUntil", func(e *session.Entry, s string) error { return setTime(&e.ValidUntil, s) }},
+	{"language", func(e *session.Entry, s string) error { e.Language = s; return nil }},
+}
+
+const columnUID = 0
+
+// columnOf is the index of a column by its name in lower case, -1 for none.
+func columnOf(lower string) int {
+	for i, c := range columns {
+		if strings.ToLower(c.name) == lower {
+			return i
+		}
+	}
+	return -1
+}
+
+func checkColumn(lower string) error {
+	if columnOf(lower) >= 0 {
+		return nil
+	}
+	var names []string
+	for _, c := range columns {
+		names = append(names, c.name)
+	}
+	return fmt.Errorf("no such column; want uid, and of the others those that you need: %s", strings.Join(names[1:], ", "))
 }
 
 func setUID(e *session.Entry, s string) error {
@@ -41,12 +67,9 @@ func setUID(e *session.Entry, s string) error {
 }
 
 func setTime(t *time.Time, s string) error {
-	if s == "" {
-		return nil
-	}
 	v, err := time.Parse(time.RFC3339, s)
 	if err != nil {
-		return fmt.Errorf("time %q: want the form 2026-12-31T00:00:00Z", s)
+		return fmt.Errorf("%.40q: want the form 2026-12-31T00:00:00Z, or +01:00 for Z; in a spreadsheet format the column as text before", s)
 	}
 	*t = v.UTC()
 	return nil
@@ -62,107 +85,67 @@ func split(s string) []string {
 	return names
 }
 
-// Bounds of a list's file, so that one without an end is refused and not read.
-const (
-	maxRow     = 64 << 10
-	maxEntries = 2_000_000 // as the gateway has it
-)
-
-// rows is a file with lines of bounded length.
-type rows struct {
-	io.Reader
-	line, length int // of the lines before, and of the one that is read
-}
-
-func (r *rows) Read(p []byte) (int, error) {
-	n, err := r.Reader.Read(p)
-	for rest := p[:n]; ; {
-		i := bytes.IndexByte(rest, '\n')
-		if r.length += i; i < 0 {
-			r.length += 1 + len(rest)
-		}
-		if r.length > maxRow {
-			return 0, fmt.Errorf("line %d is longer than 64 KiB; is it the right file?", r.line+1)
-		}
-		if i < 0 {
-			return n, err
-		}
-		r.line, r.length, rest = r.line+1, 0, rest[i+1:]
-	}
-}
+// maxEntries bounds a list as the gateway does.
+const maxEntries = 2_000_000
 
 // ReadCSV reads a list: a header of an entry's field names, of which only uid
-// must be there, then a line for each badge. Lists of services and stations are
-// separated by ";", times are RFC 3339. A uid may have any written form that can
-// mean one badge only: see mifare.ReadUID. Without another value a badge is Accepted,
-// issued, a user's, for all services. The entries come back sorted by UID; every
-// error names its line, up to ten of them.
+// must be there, then a line for each badge. Package table has what is taken for a
+// table. Lists of services and stations are separated by ";", times are RFC 3339. A
+// uid may have any written form that can mean one badge only: see mifare.ReadUID.
+// Without another value a badge is Accepted, issued, a user's, for all services. The
+// entries come back sorted by UID; every error names its line, up to ten of them.
 func ReadCSV(r io.Reader) ([]session.Entry, error) {
-	c := csv.NewReader(&rows{Reader: r})
-	c.TrimLeadingSpace = true
-	fields, err := readHeader(c)
+	t, err := table.Open(r, "line ", checkColumn)
+	if err == io.EOF {
+		err = errors.New("empty; want a header with a column uid, and a line for each badge")
+	}
 	if err != nil {
 		return nil, err
 	}
+	if !slices.Contains(t.Columns, "uid") {
+		return nil, fmt.Errorf("no column uid, only %q; want a header that has it, with commas, semicolons or tabs between", t.Columns)
+	}
+	var fields []int
+	for _, name := range t.Columns {
+		fields = append(fields, columnOf(name))
+	}
 	var entries []session.Entry
-	var wrong []error
 	lines := make(map[session.IDToken]int)
-	for len(wrong) < 10 {
-		row, err := c.Read()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return nil, fmt.Errorf("csv: %w", err)
-		}
-		line, _ := c.FieldPos(0)
-		e, err := readRow(fields, row)
-		if before := lines[e.UID]; err == nil && before > 0 {
-			err = fmt.Errorf("badge %s stands in line %d already", e.UID, before)
-		}
-		if err != nil {
-			wrong = append(wrong, fmt.Errorf("line %d: %w", line, err))
-			continue
-		}
-		if len(entries) == maxEntries {
-			return nil, fmt.Errorf("line %d: more than %d badges, which no gateway takes", line, maxEntries)
+	err = t.Each(func(line int, cells []string) error {
+		e, err := readRow(fields, cells)
+		switch before := lines[e.UID]; {
+		case err != nil:
+			return err
+		case before > 0:
+			return fmt.Errorf("badge %s stands in line %d already", e.UID, before)
+		case len(entries) == maxEntries:
+			return fmt.Errorf("more than %d badges, which no gateway takes", maxEntries)
 		}
 		lines[e.UID] = line
 		entries = append(entries, e)
-	}
-	if len(wrong) > 0 {
-		return nil, errors.Join(wrong...)
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	slices.SortFunc(entries, func(a, b session.Entry) int { return strings.Compare(string(a.UID), string(b.UID)) })
 	return entries, nil
 }
 
-func readHeader(c *csv.Reader) ([]string, error) {
-	header, err := c.Read()
-	if err != nil {
-		return nil, fmt.Errorf("csv: header with a column uid: %w", err)
-	}
-	header[0] = strings.TrimPrefix(header[0], "\ufeff") // spreadsheets put it there
-	for i, name := range header {
-		header[i] = strings.TrimSpace(name)
-		if columns[header[i]] == nil {
-			return nil, fmt.Errorf("line 1: unknown column %q", name)
-		}
-		if slices.Contains(header[:i], header[i]) {
-			return nil, fmt.Errorf("line 1: column %q stands there twice", name)
-		}
-	}
-	if !slices.Contains(header, "uid") {
-		return nil, errors.New("line 1: no column uid")
-	}
-	return header, nil
-}
-
-func readRow(fields, row []string) (session.Entry, error) {
+// readRow reads the cells of a row, each into the column that fields has for it.
+func readRow(fields []int, cells []string) (session.Entry, error) {
 	var e session.Entry
-	for i, name := range fields {
-		if err := columns[name](&e, strings.TrimSpace(row[i])); err != nil {
-			return e, err
+	for i, cell := range cells {
+		if cell == "" && fields[i] != columnUID {
+			continue
+		}
+		c := columns[fields[i]]
+		err := table.Rounded(cell)
+		if err == nil {
+			err = c.set(&e, cell)
+		}
+		if err != nil {
+			return e, table.Cell(i, fmt.Errorf("%s: %w", c.name, err))
 		}
 	}
 	if e.Status == "" {

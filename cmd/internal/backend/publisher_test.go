@@ -19,15 +19,15 @@ import (
 func TestReadCSV(t *testing.T) {
 	for name, c := range map[string]struct{ in, want string }{
 		"no header":        {"", "header"},
-		"no uid":           {"status\nAccepted\n", "line 1: no column uid"},
-		"unknown column":   {"uid,colour\n", `line 1: unknown column "colour"`},
+		"no uid":           {"status\nAccepted\n", `no column uid, only ["status"]`},
+		"unknown column":   {"uid,colour\n", `line 1: column B: "colour": no such column`},
 		"column twice":     {"uid,uid\n", "line 1"},
 		"no UID":           {"uid\nbadge\n", "line 2"},
 		"UID of 5 bytes":   {"uid\n04A1B2C3D5\n", "line 2"},
 		"badge twice":      {"uid\n04A1B2C3\n04A1B2C4\n04a1b2c3\n", "line 4: badge 04A1B2C3 stands in line 2"},
 		"unknown status":   {"uid,status\n04A1B2C3,Fine\n", "line 2"},
 		"unknown origin":   {"uid,origin\n04A1B2C3,found\n", "line 2"},
-		"no time":          {"uid,validUntil\n04A1B2C3,soon\n", "line 2: time"},
+		"no time":          {"uid,validUntil\n04A1B2C3,soon\n", `line 2: column B: validUntil: "soon"`},
 		"a field too few":  {"uid,status\n04A1B2C3\n", "line 2"},
 		"an open quote":    {"uid,account\n04A1B2C3,\"x\n", "line 2"},
 		"two errors":       {"uid\nx\n04A1B2C3\ny\n", "line 4"},

@@ -294,7 +294,7 @@ func TestOfficeMistakes(t *testing.T) {
 		{"a comma too many", "gateway.id,board\ngw-1,a,b\n", "site.csv:2: wrong number of fields: 3, the header has 2"},
 		{"a quotation mark", "gateway.id,password\ngw-1,a\"b\n", "site.csv:2: bare \" in non-quoted"},
 		{"a quotation mark that opens", "gateway.id,password\ngw-1,\"ab\ngw-2,c\n", "in the row that begins in line 2"},
-		{"a separator that is none", "sep=x\ngateway.idxboard\n", `line 1 says "sep=x"`},
+		{"a separator that is none", "sep=x\ngateway.idxboard\n", `site.csv:1: it says "sep=x"`},
 		{"a line that names it, and an error", "sep=;\ngateway.id\nGW 1\n", "site.csv:3: "},
 		{"a serial number that was rounded", "gateway.id;board\ngw-1;1,00E+15\n", `site.csv:2: column B: board: "1,00E+15": the spreadsheet has rounded a number`},
 		{"a decimal comma", "gateway.id;station[0].idle_power_w\ngw-1;15,5\n", `"15,5": want a number, with a point`},
