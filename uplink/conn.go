@@ -142,11 +142,12 @@ func connectError(err error, b Broker, s Session) error {
 		return fmt.Errorf("connect to %s: broker refuses the client id %q: %w", b.URL, s.ClientID, err)
 	}
 	text := hint(err)
-	// After the handshake: TLS 1.3 refuses a client's certificate then, and the alert may be lost.
-	if _, _, secure, _ := b.target(); text == "" && hungUp(err) && !strings.Contains(err.Error(), "\nhint: ") {
-		text = "\nhint: the broker hung up: check that the port in broker.url takes MQTT without TLS; else it wants tls://"
-		if secure {
-			text = "\nhint: the broker hung up: check that the port in broker.url is its port for TLS; if it wants a client certificate, check broker.cert and broker.key"
+	if text == "" && hungUp(err) && !strings.Contains(err.Error(), "\nhint: ") {
+		switch network, _, secure, _ := b.target(); {
+		case secure: // after the handshake: TLS 1.3 refuses a client's certificate then, and the alert may be lost
+			text = "\nhint: the broker hung up: if it wants a client certificate, check broker.cert and broker.key"
+		case network == "tcp":
+			text = "\nhint: the broker hung up: check that the port in broker.url takes MQTT without TLS; else it wants tls://"
 		}
 	}
 	return fmt.Errorf("connect to %s: %w%s", b.URL, err, text)

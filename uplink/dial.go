@@ -70,12 +70,41 @@ func (b Broker) open(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := (&tls.Dialer{NetDialer: &d, Config: config}).DialContext(ctx, network, address)
+	n, err := d.DialContext(ctx, network, address)
 	if err != nil {
+		return nil, err
+	}
+	config.ServerName, _, _ = net.SplitHostPort(address)
+	h := &heard{Conn: n}
+	c := tls.Client(h, config)
+	if err := c.HandshakeContext(ctx); err != nil {
+		n.Close()
+		if hungUp(err) && !h.any {
+			err = fmt.Errorf("%w (%w)", err, errNoTLS)
+		}
 		return nil, fmt.Errorf("connect with TLS: %w%s", err, hint(err))
 	}
 	return c, nil
 }
+
+// heard is a connection that knows whether the other end has sent anything.
+type heard struct {
+	net.Conn
+	any bool
+}
+
+// Read is net.Conn's.
+func (h *heard) Read(b []byte) (n int, err error) {
+	n, err = h.Conn.Read(b)
+	h.any = h.any || n > 0
+	return n, err
+}
+
+// A port with TLS that is spoken to without, and the other way round.
+var (
+	errNoTLS = errors.New("not a word of TLS came")
+	errTLS   = errors.New("the answer is one of TLS")
+)
 
 func (b Broker) tls() (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, Time: b.Time}
@@ -168,6 +197,10 @@ func hint(err error) string {
 	switch {
 	case strings.Contains(err.Error(), "\nhint: "):
 		return "" // it has one
+	case errors.Is(err, errNoTLS):
+		return "\nhint: check the port in broker.url: this one seems to be without TLS, as 1883 usually is; tls:// wants the broker's port for TLS, usually 8883"
+	case errors.Is(err, errTLS):
+		return "\nhint: check broker.url: this port is for TLS, so it wants tls://"
 	case strings.Contains(err.Error(), "remote error: tls:"): // an alert (RFC 8446, 6); crypto/tls has no type for it
 		return "\nhint: the broker refuses this: check broker.cert and broker.key, their dates, and that the broker knows their authority"
 	case errors.As(err, &record):

@@ -89,6 +89,10 @@ const (
 // 3.1.1, 3). A SUBACK has a code for each topic: Conn asks for one at a time.
 var lengths = map[byte]int{connack: 2, 4: 2, 5: 2, 6: 2, 7: 2, 9: 3, 11: 2, 13: 0}
 
+// tlsAlert begins what a server of TLS says to whom it does not understand (RFC 8446,
+// 5.1); a broker may not send such a packet.
+const tlsAlert = 21
+
 // lastConnackCode is the last that MQTT 3.1.1 knows (3.2.2.3).
 const lastConnackCode = 5
 
@@ -131,6 +135,9 @@ func (g *packetGuard) check(first byte, length int) error {
 	}
 	if kind == disconnect { // MQTT 3.1.1 has it for clients only; mochi-mqtt 2.7.9 says it to whom it kicks out
 		return fmt.Errorf("broker says goodbye: %w", io.EOF)
+	}
+	if first == tlsAlert && length == 3 { // and the version's major number is the length
+		return errTLS
 	}
 	if want, known := lengths[kind]; !known || length != want {
 		return g.refuse(fmt.Sprintf("a packet of type %d with %d bytes", kind, length))

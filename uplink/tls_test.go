@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -196,6 +197,47 @@ func TestWrongURLsSayWhatIsWrong(t *testing.T) {
 	} {
 		if _, err := uplink.Dial(t.Context(), uplink.Broker{URL: url}, uplink.Session{ClientID: "gw-1"}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q in it", url, err, want)
+		}
+	}
+}
+
+// TLS where none is spoken, and none where it is: whoever reads it knows to change the
+// scheme or the port. The servers are a Mosquitto, one in Go, and one that says what
+// OpenSSL's do before they hang up.
+func TestTheOtherKindOfPortIsSaid(t *testing.T) {
+	file, _ := pki(t)
+	pair, err := tls.LoadX509KeyPair(file("broker.pem"), file("broker.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	goTLS := hostile(t, func(c net.Conn) {
+		_, _ = tls.Server(c, &tls.Config{Certificates: []tls.Certificate{pair}}).Read(make([]byte, 1)) // the handshake
+	})
+	alerts := hostile(t, func(c net.Conn) {
+		_, _ = c.Read(make([]byte, 1024))
+		_, _ = c.Write([]byte{21, 3, 1, 0, 2, 2, 70}) // a fatal alert, protocol_version
+		_, _ = io.Copy(io.Discard, c)
+	})
+	silent := hostile(t, func(c net.Conn) { _, _ = c.Read(make([]byte, 1024)) })
+	plain := uplinktest.Mosquitto(t, "allow_anonymous true").Addr
+	open := uplinktest.Mosquitto(t, fmt.Sprintf("allow_anonymous true\ncertfile %s\nkeyfile %s", file("broker.pem"), file("broker.key"))).Addr
+	mutual, _ := secured(t, file)
+	const wantTLS, wantPlain = "wants tls://", "this one seems to be without TLS"
+	for what, tc := range map[string]struct{ url, want string }{
+		"TLS of Mosquitto":                {"tcp://" + open, wantTLS},
+		"that wants certificates":         {"tcp://" + mutual.Addr, wantTLS},
+		"TLS of Go":                       {goTLS, wantTLS},
+		"TLS that says so":                {alerts, "this port is for TLS, so it " + wantTLS},
+		"none of Mosquitto":               {"tls://" + plain, wantPlain},
+		"none, and nothing for an answer": {"ssl" + strings.TrimPrefix(silent, "tcp"), wantPlain},
+		"certificates wanted":             {"tls://" + mutual.Addr, "check broker.c"},
+	} {
+		c, err := uplink.Dial(t.Context(), uplink.Broker{URL: tc.url}, uplink.Session{ClientID: "gw-1"})
+		if err == nil {
+			c.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Count(err.Error(), "hint: ") != 1 {
+			t.Errorf("%s: got %v, want one hint with %q", what, err, tc.want)
 		}
 	}
 }
