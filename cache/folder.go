@@ -55,7 +55,7 @@ func folderError(dir string, err error) error {
 	if errors.Is(err, syscall.EROFS) {
 		return fmt.Errorf("state folder %s is on a read-only file system: mount it writable (mount -o remount,rw) and look at the card's health: %w", dir, err)
 	}
-	return fmt.Errorf("state folder %s is not writable: this process runs as %s, the folder must belong to that user (chown %[2]s %[1]s): %[3]w", dir, userName(os.Getuid()), err)
+	return fmt.Errorf("state folder %s is not writable: this process runs as %s, the folder must belong to that user with all in it (chown -R %[2]s %[1]s): %[3]w", dir, userName(os.Getuid()), err)
 }
 
 func userName(uid int) string {
