@@ -115,6 +115,9 @@ func (m *memory) Activate(_ context.Context, to session.ListVersion, chunks int)
 func (m *memory) Refresh(_ context.Context, to session.ListVersion) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.fail != nil {
+		return m.fail
+	}
 	m.at = to
 	return nil
 }

@@ -16,7 +16,7 @@ func (s *listSync) newHead(ctx context.Context, payload []byte) error {
 		return nil
 	}
 	if err := s.load(ctx); err != nil {
-		return s.later(ctx, err)
+		return s.unkept(ctx, err)
 	}
 	if done, err := s.accept(ctx, h); done || err != nil {
 		return err
@@ -50,7 +50,7 @@ func (s *listSync) accept(ctx context.Context, h Head) (done bool, err error) {
 	}
 	if order := h.At().Compare(s.highest); order > 0 || order == 0 && s.highest.Digest == (session.Digest{}) {
 		if err := s.ratchet.RaiseHead(ctx, h.At()); err != nil {
-			return true, s.later(ctx, fmt.Errorf("remember head: %w", err))
+			return true, s.unkept(ctx, fmt.Errorf("remember head: %w", err))
 		}
 		s.highest = h.At()
 	}
@@ -74,7 +74,7 @@ func (h Head) forks(before session.ListVersion) (at uint64, yes bool) {
 // refresh takes over a later date of the version in force.
 func (s *listSync) refresh(ctx context.Context, to session.ListVersion) error {
 	if err := s.store.Refresh(ctx, to); err != nil {
-		return s.later(ctx, fmt.Errorf("refresh list: %w", err))
+		return s.unkept(ctx, err)
 	}
 	s.inForce = to
 	s.state.Last = "" // what was wrong before is over

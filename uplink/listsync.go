@@ -173,7 +173,7 @@ func (s *listSync) refuse(err error) {
 // plan takes the shortest way to the head that has not failed.
 func (s *listSync) plan(ctx context.Context) error {
 	if err := s.load(ctx); err != nil {
-		return s.later(ctx, err)
+		return s.unkept(ctx, err)
 	}
 	switch {
 	case s.head.Version == 0 && s.inForce.Version == 0:
@@ -185,6 +185,9 @@ func (s *listSync) plan(ctx context.Context) error {
 	case s.head.At().Compare(s.inForce) == 0 && s.head.IssuedAt.After(s.inForce.IssuedAt):
 		return s.refresh(ctx, s.head.At()) // it may have come while the version was fetched
 	case s.head.Version == 0 || s.head.At().Compare(s.inForce) == 0:
+		if s.state.State == "incomplete" {
+			s.state.Last = "" // what was wrong before is over
+		}
 		s.state.State, s.failures = "current", 0
 		return s.leave(ctx)
 	}
@@ -267,6 +270,12 @@ func (s *listSync) deadEnd(ctx context.Context, err error) error {
 		return err
 	}
 	return s.plan(ctx)
+}
+
+// unkept says that the store here fails, which no publisher can mend, and waits.
+func (s *listSync) unkept(ctx context.Context, err error) error {
+	s.state.Last = err.Error()
+	return s.later(ctx, err)
 }
 
 // later waits, with full jitter, before everything is tried again.

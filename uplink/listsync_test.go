@@ -361,9 +361,25 @@ func TestABrokenDiskStopsNothingForGood(t *testing.T) {
 	if got := a.sync.State().State; got != "incomplete" {
 		t.Errorf("state: got %s, want incomplete", got)
 	}
+	if got := a.sync.State().Last; !strings.Contains(got, "disk is full") {
+		t.Errorf("got %q, want what the disk says", got)
+	}
 	a.memory.fail = nil
 	a.pass(2 * time.Hour)
 	a.want(b)
+	a.memory.fail = errors.New("disk is read-only")
+	b.issued = b.issued.Add(24 * time.Hour)
+	a.publish(b.topics.Head(), b.signed(t))
+	a.pass(0)
+	if got := a.sync.State(); got.State != "incomplete" || got.Last != "disk is read-only" || got.Refused > 1 {
+		t.Errorf("a later date: got %+v, want what the disk says, and no message refused for it", got)
+	}
+	a.memory.fail = nil
+	a.pass(2 * time.Hour)
+	a.want(b)
+	if got := a.sync.State(); got.State != "current" || got.Last != "" {
+		t.Errorf("got %+v, want what was wrong to be over", got)
+	}
 }
 
 // TestAnythingConverges does what publishers, brokers and gateways may do, in any
