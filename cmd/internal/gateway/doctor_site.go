@@ -133,7 +133,28 @@ func examineDisk(state string) []control.Check {
 	case err != nil:
 		return []control.Check{control.Failed(fmt.Errorf("%s: %w", state, err), "run this as root; the folder belongs to the user that runs badged").Named("disk")}
 	}
-	return []control.Check{checkRoom(state, &fs).Named("disk"), checkWear("/sys", state).Named("wear")}
+	disk := checkRoom(state, &fs)
+	if files := checkFiles(state, unix.Access); disk.State != control.CheckFail && files.State == control.CheckFail {
+		disk = files
+	}
+	return []control.Check{disk.Named("disk"), checkWear("/sys", state).Named("wear")}
+}
+
+// checkFiles asks whether this user may write each file: one that another has made,
+// as with sudo badged, can be read for months before it matters.
+func checkFiles(state string, access func(path string, mode uint32) error) control.Check {
+	files, err := os.ReadDir(state)
+	if err != nil {
+		return control.Failed(err, "run this as root; the folder belongs to the user that runs badged")
+	}
+	for _, f := range files {
+		path := filepath.Join(state, f.Name())
+		if err := access(path, unix.R_OK|unix.W_OK); errors.Is(err, unix.EACCES) {
+			return control.Failed(fmt.Errorf("%s cannot be written: it belongs to another user than the one that runs badged", path),
+				"sudo chown -R --reference="+state+" "+state+" and restart badged")
+		}
+	}
+	return control.Fine("%d files", len(files))
 }
 
 func checkRoom(state string, fs *unix.Statfs_t) control.Check {

@@ -146,6 +146,13 @@ func TestDoctorJudgesTheDisk(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { wantCheck(t, checkRoom("/var/lib/badged", c.fs), c.state, c.part) })
 	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "list.db"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantCheck(t, checkFiles(dir, unix.Access), control.CheckOK, "1 files")
+	foreign := func(string, uint32) error { return unix.EACCES } // root may write anywhere
+	wantCheck(t, checkFiles(dir, foreign), control.CheckFail, "list.db cannot be written: it belongs to another user than the one that runs badged; sudo chown -R")
 	got := examineDisk(filepath.Join(t.TempDir(), "none"))
 	wantCheck(t, got[0], control.CheckWarn, "is not there yet; start badged, it makes it")
 	got = examineDisk("/proc/self/status/none")

@@ -148,13 +148,16 @@ func checkList(c config.Config, l control.ListStatus, connected bool, now sessio
 	case l.Version == 0:
 		check = control.Failed(fmt.Errorf("%s: no list yet, every badge is unknown", l.List),
 			"ask the office to push it; there: badgectl list show --list "+l.List+" --broker "+c.Broker.URL.String())
+	case l.State == "incomplete" && l.Error != "":
+		check = control.Warn("if it is about a file, see disk above; else ask the office whether badgectl list watch runs: it sends what the broker lost",
+			"%s; a newer one is announced and does not come whole: %s", text, l.Error)
 	case l.State == "incomplete":
 		check = control.Warn("ask the office whether badgectl list watch runs: it sends what the broker lost", "%s; a newer one is announced and does not come whole", text)
 	case now.Clock == session.ClockSynced && age > c.List.MaxAge && !connected:
 		check = control.Warn("see to the broker first: the list comes from there", "%s, %d days ago, more than list.max_age", text, age/(24*time.Hour))
 	case now.Clock == session.ClockSynced && age > c.List.MaxAge:
 		check = control.Warn("ask the office whether badgectl list watch runs: it signs the list daily", "%s, %d days ago, more than list.max_age", text, age/(24*time.Hour))
-	case l.Error != "": // else what was refused before is over
+	case l.Refused > 0 && l.Error != "": // else what was refused before is over
 		check = control.Warn(refusedAdvice, "%s; %d messages refused, the last one: %s", text, l.Refused, l.Error)
 	}
 	return check.Named("list")

@@ -67,7 +67,8 @@ func TestDoctorJudgesWhatComesAndGoes(t *testing.T) {
 	old.IssuedAt = noon.Add(-40 * day)
 	half.State = "incomplete"
 	refused.Refused, refused.Error = 3, "signed by nobody we know"
-	over, locked := list, unset
+	over, locked, unkept := list, unset, half
+	unkept.Error = "attempt to write a readonly database"
 	over.Refused = 3
 	locked.Refused, locked.Error = 1, "signed by nobody we know"
 	h := newHouse(t, nowhere)
@@ -85,6 +86,7 @@ func TestDoctorJudgesWhatComesAndGoes(t *testing.T) {
 		"list in force":       {checkList(c, list, true, synced), control.CheckOK, "version 1.7, 3 badges"},
 		"list too old":        {checkList(c, old, true, synced), control.CheckWarn, "40 days ago, more than list.max_age; ask the office whether badgectl list watch runs"},
 		"list half here":      {checkList(c, half, true, synced), control.CheckWarn, "does not come whole"},
+		"list not kept":       {checkList(c, unkept, true, synced), control.CheckWarn, "does not come whole: attempt to write a readonly database; if it is about a file, see disk"},
 		"list of others":      {checkList(c, refused, true, synced), control.CheckWarn, "signed by nobody we know; tell the office these words; if a key"},
 		"refused before":      {checkList(c, over, true, synced), control.CheckOK, "version 1.7, 3 badges"},
 		"no list of ours":     {checkList(c, locked, true, synced), control.CheckFail, "signed by nobody we know; tell the office these words"},
