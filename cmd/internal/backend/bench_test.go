@@ -3,6 +3,7 @@ package backend_test
 import (
 	"context"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,4 +64,15 @@ func BenchmarkList(b *testing.B) {
 	}
 	b.ReportMetric(whole.Seconds(), "s/snapshot")
 	b.ReportMetric(float64(total.Microseconds())/1000/float64(n), "ms/delta")
+}
+
+// BenchmarkReadCSV reads a list of 1,000,000 badges that Excel has saved.
+func BenchmarkReadCSV(b *testing.B) {
+	list := "\ufeff" + strings.NewReplacer(",", ";", "\n", "\r\n").Replace(badges(0, 1_000_000))
+	b.SetBytes(int64(len(list)))
+	for b.Loop() {
+		if e, err := backend.ReadCSV(strings.NewReader(list)); err != nil || len(e) != 1_000_000 {
+			b.Fatalf("got %d badges, %v", len(e), err)
+		}
+	}
 }
