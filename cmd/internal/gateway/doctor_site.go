@@ -149,6 +149,9 @@ func checkFiles(state string, access func(path string, mode uint32) error) contr
 	}
 	for _, f := range files {
 		path := filepath.Join(state, f.Name())
+		if !f.Type().IsRegular() {
+			continue // lost+found is root's alone
+		}
 		if err := access(path, unix.R_OK|unix.W_OK); errors.Is(err, unix.EACCES) {
 			return control.Failed(fmt.Errorf("%s cannot be written: it belongs to another user than the one that runs badged", path),
 				"sudo chown -R --reference="+state+" "+state+" and restart badged")

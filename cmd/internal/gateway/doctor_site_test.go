@@ -152,6 +152,11 @@ func TestDoctorJudgesTheDisk(t *testing.T) {
 	}
 	wantCheck(t, checkFiles(dir, unix.Access), control.CheckOK, "1 files")
 	foreign := func(string, uint32) error { return unix.EACCES } // root may write anywhere
+	mounted := t.TempDir()
+	if err := os.Mkdir(filepath.Join(mounted, "lost+found"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	wantCheck(t, checkFiles(mounted, foreign), control.CheckOK, "1 files")
 	wantCheck(t, checkFiles(dir, foreign), control.CheckFail, "list.db cannot be written: it belongs to another user than the one that runs badged; sudo chown -R")
 	got := examineDisk(filepath.Join(t.TempDir(), "none"))
 	wantCheck(t, got[0], control.CheckWarn, "is not there yet; start badged, it makes it")

@@ -142,7 +142,7 @@ func checkList(c config.Config, l control.ListStatus, connected bool, now sessio
 	check := control.Fine("%s", text)
 	switch {
 	case l.Version == 0 && l.Error != "":
-		check = control.Failed(fmt.Errorf("%s: no list yet, every badge is unknown; what came was refused: %s", l.List, l.Error), refusedAdvice)
+		check = control.Failed(fmt.Errorf("%s: no list yet, every badge is unknown; what came was not taken: %s", l.List, l.Error), refusedAdvice)
 	case l.Version == 0 && !connected:
 		check = control.Failed(fmt.Errorf("%s: no list yet, every badge is unknown", l.List), "see to the broker first: the list comes from there")
 	case l.Version == 0:

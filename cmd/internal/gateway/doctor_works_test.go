@@ -89,7 +89,7 @@ func TestDoctorJudgesWhatComesAndGoes(t *testing.T) {
 		"list not kept":       {checkList(c, unkept, true, synced), control.CheckWarn, "does not come whole: attempt to write a readonly database; if it is about a file, see disk"},
 		"list of others":      {checkList(c, refused, true, synced), control.CheckWarn, "signed by nobody we know; tell the office these words; if a key"},
 		"refused before":      {checkList(c, over, true, synced), control.CheckOK, "version 1.7, 3 badges"},
-		"no list of ours":     {checkList(c, locked, true, synced), control.CheckFail, "signed by nobody we know; tell the office these words"},
+		"no list of ours":     {checkList(c, locked, true, synced), control.CheckFail, "not taken: signed by nobody we know; tell the office these words"},
 		"no list":             {checkList(c, unset, true, synced), control.CheckFail, "ask the office to push it; there: badgectl list show --list l-1"},
 		"no list, no broker":  {checkList(c, unset, false, synced), control.CheckFail, "see to the broker first"},
 		"old, no broker":      {checkList(c, old, false, synced), control.CheckWarn, "40 days ago, more than list.max_age; see to the broker first"},
