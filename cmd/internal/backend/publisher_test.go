@@ -342,7 +342,7 @@ func (*rival) Provides(b byte) bool { return (*anybody)(nil).Provides(b) || b ==
 func (r *rival) OnPublished(_ *mochi.Client, p packets.Packet) {
 	if head := r.head; strings.Contains(p.TopicName, "/snapshot/") && head != nil {
 		r.head = nil
-		go r.server.Publish(uplink.ListTopics("desk").Head(), head, true, 1)
+		_ = r.server.Publish(uplink.ListTopics("desk").Head(), head, true, 1)
 	}
 }
 
