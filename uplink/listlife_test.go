@@ -135,6 +135,21 @@ func TestHeadsThatMoveWhileAGatewayDownloads(t *testing.T) {
 	}
 }
 
+// The deltas of another epoch may have the numbers that lead on from ours.
+func TestANewEpochsDeltasAreNoWay(t *testing.T) {
+	a, _ := settled(t)
+	next := newBook("desk", 2)
+	next.push(entry(uid(3), session.Blocked))
+	next.snapshot(10)
+	next.push(entry(uid(4), session.Accepted))
+	a.put(next)
+	a.pass(0)
+	a.want(next)
+	if s := a.sync.State(); s.Refused != 0 {
+		t.Errorf("got %d refusals, the last %q, want the snapshot taken at once", s.Refused, s.Last)
+	}
+}
+
 func TestBrokerThatForgotEverything(t *testing.T) {
 	a, b := settled(t)
 	a.forget(nothing)
