@@ -160,3 +160,38 @@ func TestReceiverWaitsLongerWhereNothingNewComes(t *testing.T) {
 		t.Errorf("got waits of %s, want those of %s but the first: only the first connection brought something", got, doubling)
 	}
 }
+
+// What is acknowledged, to the broker or to a gateway, was synced before.
+func TestReceiverSyncsBeforeItAcknowledges(t *testing.T) {
+	b := broker(t)
+	g := newGateway(t, b)
+	r, err := backend.OpenReceiver(t.TempDir(), backend.ReceiverOpts{Ack: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	written, early := 0, []string(nil)
+	r.FailAt(func(step string) {
+		switch unsynced := r.Unsynced(); {
+		case step == "written" && unsynced:
+			written++
+		case step != "written" && unsynced:
+			early = append(early, step)
+		}
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx, b) }()
+	one := g.record("")
+	until(t, "the receiver listens", func() bool { g.send(one); return len(g.conn.Messages()) > 0 })
+	g.acked(1)
+	g.send(g.record(""), g.record(""))
+	g.acked(3)
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if len(early) > 0 || written == 0 {
+		t.Errorf("got %v before all was on disk, after %d records written; want none, and some written", early, written)
+	}
+}

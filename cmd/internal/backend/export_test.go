@@ -43,6 +43,16 @@ func ParseRecord(topic string, payload []byte) (rec, again Record, err error) {
 // FormatLine is a record as a line of a file.
 func FormatLine(rec Record) ([]byte, error) { return formatLine(rec) }
 
+// Unsynced tells whether anything was written that is not on disk for certain.
+func (r *Receiver) Unsynced() bool {
+	for _, l := range r.ledgers {
+		if l.dirty {
+			return true
+		}
+	}
+	return false
+}
+
 // Reopen frees the folder and gives the way to open it again.
 func (p *Publisher) Reopen() func() (*Publisher, error) {
 	p.Close()

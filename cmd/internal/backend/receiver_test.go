@@ -200,5 +200,7 @@ func TestReceiverRefusesWhatDoesNotFit(t *testing.T) {
 	g.send(broken.record(""))
 	until(t, "a broken chain", func() bool { return log.has("does not follow") })
 	g.send(g.record("")) // the true third one finds its place free
-	g.acked(3)
+	if a := g.acked(3); a.Hash != g.prev {
+		t.Errorf("acknowledged: got hash %s, want that of the true third record, %s", a.Hash, g.prev)
+	}
 }
