@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -178,22 +177,10 @@ func TestBrokersThatRefuseACertificateAreUnderstood(t *testing.T) {
 }
 
 func TestWrongURLsSayWhatIsWrong(t *testing.T) {
-	file, _ := pki(t)
-	_, secure := secured(t, file)
-	plain := "tls://" + strings.TrimPrefix(broker(t, &door{}), "tcp://")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go http.Serve(l, http.NotFoundHandler())
 	for url, want := range map[string]string{
 		"127.0.0.1:1883":        "want one such as tls://",
 		"broker.example.org":    "want tcp://",
 		"http://127.0.0.1:1883": "want tcp://",
-		plain:                   "port for TLS",
-		"tcp://" + strings.TrimPrefix(secure, "tls://"): "else it wants tls://",
-		"tls://" + l.Addr().String():                    "is not TLS",
 	} {
 		if _, err := uplink.Dial(t.Context(), uplink.Broker{URL: url}, uplink.Session{ClientID: "gw-1"}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q in it", url, err, want)
@@ -219,6 +206,10 @@ func TestTheOtherKindOfPortIsSaid(t *testing.T) {
 		_, _ = io.Copy(io.Discard, c)
 	})
 	silent := hostile(t, func(c net.Conn) { _, _ = c.Read(make([]byte, 1024)) })
+	web := hostile(t, func(c net.Conn) {
+		_, _ = c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
+		_, _ = io.Copy(io.Discard, c)
+	})
 	plain := uplinktest.Mosquitto(t, "allow_anonymous true").Addr
 	open := uplinktest.Mosquitto(t, fmt.Sprintf("allow_anonymous true\ncertfile %s\nkeyfile %s", file("broker.pem"), file("broker.key"))).Addr
 	mutual, _ := secured(t, file)
@@ -230,6 +221,7 @@ func TestTheOtherKindOfPortIsSaid(t *testing.T) {
 		"TLS that says so":                {alerts, "this port is for TLS, so it " + wantTLS},
 		"none of Mosquitto":               {"tls://" + plain, wantPlain},
 		"none, and nothing for an answer": {"ssl" + strings.TrimPrefix(silent, "tcp"), wantPlain},
+		"none, and words for an answer":   {"tls" + strings.TrimPrefix(web, "tcp"), "what answers there is not TLS"},
 		"certificates wanted":             {"tls://" + mutual.Addr, "check broker.c"},
 	} {
 		c, err := uplink.Dial(t.Context(), uplink.Broker{URL: tc.url}, uplink.Session{ClientID: "gw-1"})
