@@ -82,12 +82,11 @@ func (s *scan) pages(path string) {
 // frames looks through the log as far as it is committed. Frames with another salt
 // are left over from before it was folded into the file.
 func (s *scan) frames(path string) {
-	var salt []byte
-	blocks(path, 0, logHeader, func(header []byte, at int64) {
-		if at == 0 {
-			salt = bytes.Clone(header[16:24])
-		}
-	})
+	header, err := readAt(path, 0, logHeader)
+	if err != nil {
+		return
+	}
+	salt := header[16:24]
 	last := int64(-1)
 	size := frameHeader + ledgerSchema.pageSize
 	each := func(do func(frame []byte, at int64)) {
@@ -163,12 +162,18 @@ func recordAt(b []byte) (r found, ok bool) {
 
 // body reads r again.
 func (r found) body() ([]byte, bool) {
-	f, err := os.Open(r.file)
+	b, err := readAt(r.file, r.at, r.size)
+	return b, err == nil && sha256.Sum256(b) == r.hash
+}
+
+// readAt reads size bytes of a file.
+func readAt(path string, at int64, size int) ([]byte, error) {
+	f, err := os.Open(path)
 	if err != nil {
-		return nil, false
+		return nil, err
 	}
 	defer f.Close()
-	b := make([]byte, r.size)
-	_, err = f.ReadAt(b, r.at)
-	return b, err == nil && sha256.Sum256(b) == r.hash
+	b := make([]byte, size)
+	_, err = f.ReadAt(b, at)
+	return b, err
 }
