@@ -12,6 +12,7 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 
 	"badged/uplink"
+	"badged/uplink/uplinktest"
 )
 
 // hostile is a broker that does with each connection what the test wants, and
@@ -22,19 +23,7 @@ func hostile(t testing.TB, serve func(net.Conn)) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				serve(c)
-			}()
-		}
-	}()
+	uplinktest.Serve(t, l, serve)
 	return "tcp://" + l.Addr().String()
 }
 

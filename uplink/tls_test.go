@@ -245,16 +245,7 @@ func TestOldTLSIsRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close()
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				go answers(good)(c)
-			}
-		}()
+		uplinktest.Serve(t, l, answers(good))
 		c, err := uplink.Dial(t.Context(), uplink.Broker{URL: "tls://" + l.Addr().String(), CA: file("ca.pem")}, uplink.Session{ClientID: "gw-1"})
 		if err == nil {
 			c.Close()

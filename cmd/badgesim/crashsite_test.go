@@ -23,6 +23,7 @@ import (
 	"badged/cmd/internal/backend"
 	"badged/cmd/internal/control"
 	"badged/session"
+	"badged/uplink/uplinktest"
 )
 
 // crashConfig is a site with a machine of each kind. Its durations are cut, so
@@ -247,7 +248,7 @@ func (c *child) alive() bool {
 
 func (s *crashSite) startBroker() {
 	s.t.Helper()
-	s.broker = s.spawn("mosquitto", need(s.t, "mosquitto"), "-c", filepath.Join(s.dir, "mosquitto.conf"))
+	s.broker = s.spawn("mosquitto", uplinktest.Need(s.t, "mosquitto"), "-c", filepath.Join(s.dir, "mosquitto.conf"))
 	eventually(s.t, "mosquitto", func() bool { return listens(s.addr) })
 	s.push()
 }

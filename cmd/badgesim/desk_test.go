@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"badged/uplink/uplinktest"
 	"bufio"
 	"bytes"
 	"context"
@@ -52,7 +53,7 @@ func program(t *testing.T, name string) string {
 func start(t *testing.T, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(name, args...)
-	var log lockedBuffer
+	var log uplinktest.Log
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -67,35 +68,6 @@ func start(t *testing.T, name string, args ...string) *exec.Cmd {
 		}
 	})
 	return cmd
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-// need finds a program that the machine must have, wherever Debian keeps it.
-func need(t *testing.T, name string) string {
-	t.Helper()
-	for _, path := range []string{name, "/usr/sbin/" + name} {
-		if found, err := exec.LookPath(path); err == nil {
-			return found
-		}
-	}
-	t.Fatalf("no %s on this machine: make test installs it, or sudo apt-get install mosquitto mosquitto-clients", name)
-	return ""
 }
 
 func freeAddr(t *testing.T) string {
@@ -121,7 +93,7 @@ func eventually(t *testing.T, what string, f func() bool) {
 // mosquitto starts a broker and waits until it listens.
 func mosquitto(t *testing.T, conf, addr string) *exec.Cmd {
 	t.Helper()
-	cmd := start(t, need(t, "mosquitto"), "-c", conf)
+	cmd := start(t, uplinktest.Need(t, "mosquitto"), "-c", conf)
 	eventually(t, "mosquitto", func() bool { return listens(addr) })
 	return cmd
 }
@@ -144,7 +116,7 @@ type subscription struct {
 func subscribe(t *testing.T, addr string) *subscription {
 	t.Helper()
 	host, port, _ := net.SplitHostPort(addr)
-	cmd := exec.Command(need(t, "mosquitto_sub"), "-h", host, "-p", port, "-v", "-q", "1", "-t", "badged/v1/gateways/#")
+	cmd := exec.Command(uplinktest.Need(t, "mosquitto_sub"), "-h", host, "-p", port, "-v", "-q", "1", "-t", "badged/v1/gateways/#")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

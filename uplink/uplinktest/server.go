@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -27,7 +28,7 @@ type Server struct {
 	t      testing.TB
 	dir    string // what it keeps
 	broker uplink.Broker
-	log    log
+	log    Log
 	start  func() (end func(syscall.Signal))
 	end    func(syscall.Signal) // nil while it is away
 }
@@ -131,21 +132,45 @@ func (s *Server) program(env []string, name string, args ...string) (end func(sy
 	}
 }
 
-type log struct {
+// Log keeps what programs and loggers write. The zero value is ready; it is safe for
+// concurrent use.
+type Log struct {
 	mu sync.Mutex
 	b  bytes.Buffer
 }
 
-func (l *log) Write(p []byte) (int, error) {
+// Write is io.Writer's.
+func (l *Log) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.Write(p)
 }
 
-func (l *log) String() string {
+// String is all that was written.
+func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// Has tells whether a text was written.
+func (l *Log) Has(text string) bool { return strings.Contains(l.String(), text) }
+
+// Serve gives each connection to serve, and closes it after that, until the test ends.
+func Serve(t testing.TB, l net.Listener, serve func(net.Conn)) {
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				serve(c)
+			}()
+		}
+	}()
 }
 
 // Need finds a program that the machine must have, wherever Debian keeps it.

@@ -1,7 +1,6 @@
 package backend_test
 
 import (
-	"bytes"
 	"net"
 	"os/exec"
 	"path/filepath"
@@ -28,8 +27,8 @@ func TestAnybodyCanReceiveRecords(t *testing.T) {
 	}
 	uplinktest.Need(t, "mosquitto_pub")
 	dir := t.TempDir()
-	receive := func(store string) (said *lines, kill func()) {
-		said = new(lines)
+	receive := func(store string) (said *uplinktest.Log, kill func()) {
+		said = new(uplinktest.Log)
 		cmd := exec.Command(python, docs+"receive-records.py", filepath.Join(dir, store), "-h", host, "-p", port)
 		cmd.Stdout, cmd.Stderr = said, said
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // mosquitto_sub too
@@ -42,7 +41,7 @@ func TestAnybodyCanReceiveRecords(t *testing.T) {
 		t.Cleanup(func() {
 			kill()
 			if t.Failed() {
-				t.Log(said.b.String())
+				t.Log(said.String())
 			}
 		})
 		return said, kill
@@ -64,11 +63,11 @@ func TestAnybodyCanReceiveRecords(t *testing.T) {
 	until(t, "all is acknowledged", func() bool { o := s.outbox(); return o.Committed == o.End })
 	kill()
 	end("t2")
-	var said *lines
+	var said *uplinktest.Log
 	said, kill = receive("store.db")
 	until(t, "all is acknowledged after it was killed", func() bool { o := s.outbox(); return o.Committed == o.End })
-	if said.has(" t1 ") || !said.has("gw-1 t2 Zoë <1> 750 Wh 60 s\n") {
-		t.Errorf("got %q, want the second session, once", said.b.String())
+	if said.Has(" t1 ") || !said.Has("gw-1 t2 Zoë <1> 750 Wh 60 s\n") {
+		t.Errorf("got %q, want the second session, once", said.String())
 	}
 	kill()
 
@@ -76,9 +75,9 @@ func TestAnybodyCanReceiveRecords(t *testing.T) {
 	end("t3")
 	until(t, "everything came again", func() bool {
 		o := s.outbox()
-		return said.has(" t1 ") && said.has(" t2 ") && said.has(" t3 ") && o.Committed == o.End
+		return said.Has(" t1 ") && said.Has(" t2 ") && said.Has(" t3 ") && o.Committed == o.End
 	})
-	if n := bytes.Count(said.b.Bytes(), []byte("\n")); n != 3 {
-		t.Errorf("got %q, want three sessions", said.b.String())
+	if n := strings.Count(said.String(), "\n"); n != 3 {
+		t.Errorf("got %q, want three sessions", said.String())
 	}
 }

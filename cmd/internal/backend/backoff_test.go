@@ -13,6 +13,7 @@ import (
 	mochi "github.com/mochi-mqtt/server/v2"
 
 	"badged/cmd/internal/backend"
+	"badged/uplink/uplinktest"
 )
 
 // resting runs a receiver until it has waited n times between connections, and tells
@@ -76,16 +77,7 @@ func TestReceiverWaitsLongerForABrokerThatIsAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			c.Close()
-		}
-	}()
+	uplinktest.Serve(t, l, func(net.Conn) {})
 	_, waits := resting(t, backend.BrokerOpts{URL: "tcp://" + l.Addr().String()}, 8, func(bool) {})
 	if got := fmt.Sprint(waits); got != doubling {
 		t.Errorf("got waits of %s, want %s", got, doubling)

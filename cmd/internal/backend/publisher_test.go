@@ -145,19 +145,25 @@ func TestAStoreThatWasLostNeedsANewEpoch(t *testing.T) {
 	}
 }
 
-// Whoever may write the topic must not lock out who may sign.
-func TestANewEpochReplacesWhatIsNoHeadOfOurs(t *testing.T) {
-	dir, b := t.TempDir(), broker(t)
-	p := publisher(t, dir, b)
-	push(t, p, badges(0, 10), backend.PushOpts{})
+// vandal writes to a topic of the list's.
+func vandal(t *testing.T, b backend.BrokerOpts, topic string, payload []byte) {
+	t.Helper()
 	c, err := uplink.Dial(t.Context(), b, uplink.Session{ClientID: "vandal"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if err := c.Publish(t.Context(), uplink.ListTopics("desk").Head(), true, []byte("garbage")); err != nil {
+	if err := c.Publish(t.Context(), topic, true, payload); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Whoever may write the topic must not lock out who may sign.
+func TestANewEpochReplacesWhatIsNoHeadOfOurs(t *testing.T) {
+	dir, b := t.TempDir(), broker(t)
+	p := publisher(t, dir, b)
+	push(t, p, badges(0, 10), backend.PushOpts{})
+	vandal(t, b, uplink.ListTopics("desk").Head(), []byte("garbage"))
 	if _, err := p.Push(t.Context(), entries(t, badges(0, 11)), backend.PushOpts{}); !errors.Is(err, backend.ErrMoved) {
 		t.Errorf("got %v, want ErrMoved", err)
 	}
@@ -268,14 +274,7 @@ func TestANewEpochThatWasCutShortGoesOn(t *testing.T) {
 	dir, b := t.TempDir(), broker(t)
 	p := publisher(t, dir, b)
 	push(t, p, badges(0, 10), backend.PushOpts{})
-	c, err := uplink.Dial(t.Context(), b, uplink.Session{ClientID: "vandal"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if err := c.Publish(t.Context(), uplink.ListTopics("desk").Head(), true, []byte("garbage")); err != nil {
-		t.Fatal(err)
-	}
+	vandal(t, b, uplink.ListTopics("desk").Head(), []byte("garbage"))
 	p.FailAt(func(step string) {
 		if step == "version stored" {
 			panic(step)

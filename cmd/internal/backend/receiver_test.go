@@ -19,6 +19,7 @@ import (
 
 	"badged/cmd/internal/backend"
 	"badged/uplink"
+	"badged/uplink/uplinktest"
 )
 
 var firstPrev = strings.Repeat("0", 64)
@@ -95,31 +96,13 @@ func (g *gateway) acked(seq uint64) uplink.Ack {
 	}
 }
 
-// lines is a log that tests read.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(b)
-}
-
-func (l *lines) has(s string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Contains(l.b.String(), s)
-}
-
 // receive starts a receiver; stop ends it.
-func receive(t *testing.T, dir string, b backend.BrokerOpts) (log *lines, stop func()) {
+func receive(t *testing.T, dir string, b backend.BrokerOpts) (log *uplinktest.Log, stop func()) {
 	t.Helper()
-	log = new(lines)
+	log = new(uplinktest.Log)
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Log(log.b.String())
+			t.Log(log.String())
 		}
 	})
 	r, err := backend.OpenReceiver(dir, backend.ReceiverOpts{Ack: true, Log: slog.New(slog.NewTextHandler(log, nil))})
@@ -188,17 +171,17 @@ func TestReceiverRefusesWhatDoesNotFit(t *testing.T) {
 	g.acked(1)
 	two := g.record("")
 	g.send(bytes.Replace(two, []byte(`"seq":2`), []byte(`"seq":3`), 1))
-	until(t, "a message that says another seq", func() bool { return log.has("disagree") })
+	until(t, "a message that says another seq", func() bool { return log.Has("disagree") })
 	g.send(bytes.Replace(two, []byte(g.prev), []byte(strings.Repeat("0", 64)), 1))
-	until(t, "a wrong hash", func() bool { return log.has("does not have the hash") })
+	until(t, "a wrong hash", func() bool { return log.Has("does not have the hash") })
 	fork := &gateway{t: t, prev: strings.Repeat("0", 64)}
 	g.send(fork.record(`,"other":true`))
-	until(t, "a fork", func() bool { return log.has("given before") })
+	until(t, "a fork", func() bool { return log.Has("given before") })
 	g.send(two)
 	g.acked(2)
 	broken := &gateway{t: t, prev: strings.Repeat("1", 64), seq: 2}
 	g.send(broken.record(""))
-	until(t, "a broken chain", func() bool { return log.has("does not follow") })
+	until(t, "a broken chain", func() bool { return log.Has("does not follow") })
 	g.send(g.record("")) // the true third one finds its place free
 	if a := g.acked(3); a.Hash != g.prev {
 		t.Errorf("acknowledged: got hash %s, want that of the true third record, %s", a.Hash, g.prev)

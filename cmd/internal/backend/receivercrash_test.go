@@ -163,7 +163,7 @@ func TestReceiverMendsDamagedLines(t *testing.T) {
 	}
 	log, _ := receive(t, dir, b)
 	until(t, "the damage is said", func() bool {
-		return log.has("2 damaged lines, the first 3") && log.has("whole up to 2, the last is 400")
+		return log.Has("2 damaged lines, the first 3") && log.Has("whole up to 2, the last is 400")
 	})
 	if a := g.acked(2); a.UpTo != 2 {
 		t.Errorf("got %+v, want an ack that goes back", a)

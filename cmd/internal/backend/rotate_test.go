@@ -249,15 +249,8 @@ func TestAKeySetIsRepairedAndNeverPutBack(t *testing.T) {
 	if sent, err := p.Repair(t.Context()); err != nil || sent != 3 {
 		t.Errorf("got %d pieces sent, %v, want keys, index and chunk", sent, err)
 	}
-	c, err := uplink.Dial(t.Context(), forgot, uplink.Session{ClientID: "vandal"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
 	topic := uplink.ListTopics("desk").Keys()
-	if err := c.Publish(t.Context(), topic, true, []byte("garbage")); err != nil {
-		t.Fatal(err)
-	}
+	vandal(t, forgot, topic, []byte("garbage"))
 	if sent, err := p.Repair(t.Context()); err != nil || sent != 1 {
 		t.Errorf("after a vandal: got %d pieces sent, %v, want the keys again", sent, err)
 	}
@@ -265,9 +258,7 @@ func TestAKeySetIsRepairedAndNeverPutBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Publish(t.Context(), topic, true, newer); err != nil {
-		t.Fatal(err)
-	}
+	vandal(t, forgot, topic, newer)
 	if _, err := p.Repair(t.Context()); !errors.Is(err, backend.ErrMoved) {
 		t.Errorf("a newer set of the root's: got %v, want ErrMoved", err)
 	}

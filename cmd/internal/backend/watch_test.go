@@ -42,14 +42,7 @@ func TestWatchReadsAllOfTheList(t *testing.T) {
 	dir, b := t.TempDir(), broker(t)
 	p := publisher(t, dir, b)
 	push(t, p, badges(0, 5), backend.PushOpts{})
-	c, err := uplink.Dial(t.Context(), b, uplink.Session{ClientID: "vandal"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if err := c.Publish(t.Context(), uplink.ListTopics("desk").Chunk(1, 0), true, nil); err != nil {
-		t.Fatal(err)
-	}
+	vandal(t, b, uplink.ListTopics("desk").Chunk(1, 0), nil)
 	reports := make(chan error, 10)
 	watch(t, p, reports)
 	if err := <-reports; err != nil {
